@@ -1,0 +1,158 @@
+//! What a node offers to the API.
+
+use std::{convert::Infallible, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chain::{Address, Amount, BlobHeader, Height, LightBlock, Outcome, Parameters, Submission, TxId, TxStatus};
+use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof};
+use tendermint::Time;
+use tokio::sync::watch;
+
+use crate::SubmitError;
+
+/// An outcome that is never Absent, because nothing could prove it: the commitment alone names no height, and a
+/// header that is not there yet may come.
+pub type Found<D> = Outcome<D, Infallible>;
+
+/// What never changes while a node runs.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// The chain's name.
+    pub chain_id: String,
+    /// Hash of its genesis.
+    pub genesis_hash: [u8; 32],
+    /// Its limits.
+    pub parameters: Parameters,
+}
+
+/// Where a node stands.
+#[derive(Clone, Debug)]
+pub struct NodeStatus {
+    /// The latest decided height, 0 before the first.
+    pub height: Height,
+    /// That block's time.
+    pub block_time: Option<Time>,
+    /// Whether peers are known to be ahead.
+    pub syncing: bool,
+    /// Peers connected.
+    pub peers: usize,
+}
+
+/// The fee market after the latest block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriceState {
+    /// The latest decided height.
+    pub height: Height,
+    /// The excess that prices the next block.
+    pub excess: u64,
+}
+
+/// An account after the latest block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountState {
+    /// What it owns, in nano.
+    pub balance: Amount,
+    /// The most that its pooled transactions may be charged, in nano.
+    pub pending: Amount,
+}
+
+/// What a node knows of one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TxRecord {
+    /// Where it stands.
+    pub status: TxStatus,
+    /// Who signed it.
+    pub sender: Address,
+    /// Last height at which it may be included.
+    pub valid_until: Height,
+    /// Shares counted.
+    pub shares: u64,
+    /// What was charged, in nano; known once included.
+    pub charged: Option<Amount>,
+    /// The blobs, in the submitter's order.
+    pub blobs: Vec<BlobHeader>,
+    /// Until when nodes keep the blobs at least; known once included.
+    pub available_until: Option<Time>,
+}
+
+/// A blob found by its commitment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobLocation {
+    /// The block.
+    pub height: Height,
+    /// Its index entry, with the proof.
+    pub proof: EntryProof,
+}
+
+/// All of a namespace in a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceAnswer {
+    /// Its entries, in the order of the index; at least one.
+    pub entries: Vec<IndexEntry>,
+    /// That these are all.
+    pub proof: NamespaceProof,
+}
+
+/// Why the faucet gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FaucetError {
+    /// Only development networks have one.
+    #[error("this network has no faucet; have an account that owns WEFT send some")]
+    Disabled,
+    /// Asked too often.
+    #[error("the faucet gave to this account already; ask again in {} s", retry_after.as_secs())]
+    TooSoon {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// The faucet's own transfer was refused.
+    #[error("the faucet could not send: {0}")]
+    Refused(#[from] SubmitError),
+}
+
+/// A node as the API sees it. Object safe, shared by all requests; every method may be called at any time, and may
+/// be dropped before it returns without effect on the node, except that a submission may have been admitted.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Chain id, genesis hash and parameters.
+    fn info(&self) -> &Info;
+
+    /// A counter that moves whenever some transaction's status may have: on admission, on a block, on expiry.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Where the node stands.
+    async fn status(&self) -> NodeStatus;
+
+    /// The fee market.
+    async fn price(&self) -> PriceState;
+
+    /// An account; one never seen owns nothing.
+    async fn account(&self, address: Address) -> AccountState;
+
+    /// Admits a submission to the pool, or leaves no trace of it. [`crate::check_submission`] does the part that
+    /// needs no state.
+    async fn submit(&self, submission: Submission) -> Result<TxId, SubmitError>;
+
+    /// A transaction in the pool, in a block or lately dropped.
+    async fn transaction(&self, id: TxId) -> Option<TxRecord>;
+
+    /// The header at `height`, or the latest, with its commit and validators.
+    async fn light_block(&self, height: Option<Height>) -> Found<LightBlock>;
+
+    /// The earliest blob of this commitment that the node knows.
+    async fn find(&self, commitment: [u8; 32]) -> Found<BlobLocation>;
+
+    /// The bytes of a blob that [`Self::find`] located.
+    async fn bytes(&self, location: &BlobLocation) -> Found<Bytes>;
+
+    /// All entries of a namespace at a height: Data where there is at least one, Absent where the proof shows none.
+    async fn namespace(&self, height: Height, namespace: Namespace) -> Outcome<NamespaceAnswer, NamespaceProof>;
+
+    /// Sends some WEFT to an account, on development networks.
+    async fn faucet(&self, address: Address) -> Result<TxId, FaucetError> {
+        let _ = address;
+        Err(FaucetError::Disabled)
+    }
+}

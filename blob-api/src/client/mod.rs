@@ -1,0 +1,99 @@
+//! The client: asks nodes, believes proofs.
+//!
+//! ```text
+//!  network.toml ── checkpoint ─▶ header 1 ─advance─▶ … ─▶ header h ── data root ─▶ entry ─▶ bytes
+//! ```
+//!
+//! A node whose proof fails is named, asked nothing any more, and the next node is asked.
+
+mod error;
+mod read;
+mod submit;
+mod transport;
+mod trust;
+
+use std::{path::Path, sync::Arc};
+
+use chain::{Address, NetworkConfig, TxId};
+
+use crate::{AccountBody, PriceBody, QuoteBody, QuoteRequest, StatusBody, SubmittedBody, TxBody};
+pub use error::{Attempt, ClientError, ProofKind, RejectedNode};
+pub use read::{VerifiedBlob, VerifiedEntryAt, VerifiedList};
+pub use submit::{NewBlob, Prepared, Progress, Receipt, SubmitOptions};
+use transport::{Node, Transport, json};
+use trust::Trust;
+
+/// A client of one chain, over one or more nodes. Cheap to clone; clones share verified headers and rejected nodes.
+///
+/// Every method is cancel safe; a dropped [`Client::send`] may still have reached a node.
+#[derive(Clone, Debug)]
+pub struct Client {
+    transport: Arc<Transport>,
+    trust: Option<Arc<Trust>>,
+}
+
+impl Client {
+    /// A client of the nodes at `urls`, or those that the network names if there are none. Without a network it can
+    /// ask for status, prices and accounts, but verify nothing and sign nothing.
+    pub fn new(urls: &[String], network: Option<NetworkConfig>) -> Result<Self, ClientError> {
+        let named = network.as_ref().filter(|_| urls.is_empty()).map(|network| network.api.clone());
+        let transport = Transport::new(named.as_deref().unwrap_or(urls))?;
+        Ok(Self { transport: Arc::new(transport), trust: network.map(|network| Arc::new(Trust::new(network))) })
+    }
+
+    /// Nodes caught with false proofs so far.
+    pub fn rejected_nodes(&self) -> Vec<RejectedNode> {
+        self.transport.rejected()
+    }
+
+    /// A node's status. Not verified.
+    pub async fn status(&self) -> Result<StatusBody, ClientError> {
+        self.ask("/v1/status").await
+    }
+
+    /// The next block's price. Not verified.
+    pub async fn price(&self) -> Result<PriceBody, ClientError> {
+        self.ask("/v1/price").await
+    }
+
+    /// What a transaction with these blobs costs. Not verified, but recomputed by anyone from its excess.
+    pub async fn quote(&self, request: &QuoteRequest) -> Result<QuoteBody, ClientError> {
+        let transport = &self.transport;
+        let ask = |node: Node| json(transport.post(&node, "/v1/quote").json(request));
+        Ok(transport.any(ask).await?.1)
+    }
+
+    /// An account. Not verified.
+    pub async fn account(&self, address: Address) -> Result<AccountBody, ClientError> {
+        self.ask(&format!("/v1/account/{address}")).await
+    }
+
+    /// Asks the faucet of a development network for some WEFT.
+    pub async fn faucet(&self, address: Address) -> Result<TxId, ClientError> {
+        let transport = &self.transport;
+        let path = format!("/v1/faucet/{address}");
+        let ask = |node: Node| json::<SubmittedBody>(transport.post(&node, &path));
+        Ok(transport.any(ask).await?.1.id)
+    }
+
+    /// Where a transaction stands. Not verified.
+    pub async fn transaction(&self, id: TxId) -> Result<TxBody, ClientError> {
+        self.ask(&format!("/v1/tx/{id}")).await
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let transport = &self.transport;
+        Ok(transport.any(|node| json(transport.get(&node, path))).await?.1)
+    }
+
+    fn trust(&self) -> Result<&Trust, ClientError> {
+        self.trust.as_deref().ok_or(ClientError::NoNetwork)
+    }
+}
+
+/// Reads `network.toml`.
+pub fn read_network(path: &Path) -> Result<NetworkConfig, ClientError> {
+    let bad = |reason: String| ClientError::NetworkFile { path: path.display().to_string(), reason };
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    toml::from_str(&text).map_err(|error| bad(error.to_string()))
+}

@@ -1,0 +1,211 @@
+//! Reading: what is returned was verified down to a header that follows from the checkpoint.
+
+use bytes::Bytes;
+use chain::{Height, VerifiedHeader};
+use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof, VerifiedNamespace};
+
+use super::{
+    Client, ClientError,
+    error::{Fault, ProofKind, lied},
+    transport::{Node, json, read, send},
+};
+use crate::{
+    AbsenceBody, NamespaceBody, ProofBody,
+    server::{HEIGHT_HEADER, PROOF_HEADER},
+};
+
+/// An index entry and the verified header whose data root commits to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedEntryAt {
+    header: VerifiedHeader,
+    entry: IndexEntry,
+    proof: EntryProof,
+}
+
+impl VerifiedEntryAt {
+    fn check(header: VerifiedHeader, proof: EntryProof, commitment: &[u8; 32]) -> Result<Self, Fault> {
+        let entry = proof.clone().verify(&header.data_root()).map_err(lied(ProofKind::Entry))?.into_entry();
+        if entry.commitment != *commitment {
+            let got = hex::encode(entry.commitment);
+            return Err(lied(ProofKind::Entry)(format!("the entry is that of blob {got}")));
+        }
+        Ok(Self { header, entry, proof })
+    }
+
+    /// The block's header.
+    pub fn header(&self) -> &VerifiedHeader {
+        &self.header
+    }
+
+    /// The entry.
+    pub fn entry(&self) -> &IndexEntry {
+        &self.entry
+    }
+
+    /// The proof, for somebody else to check against the header's data root.
+    pub fn proof(&self) -> &EntryProof {
+        &self.proof
+    }
+}
+
+/// A blob whose bytes have the commitment of an entry that a verified header commits to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedBlob {
+    header: VerifiedHeader,
+    entry: IndexEntry,
+    bytes: Bytes,
+}
+
+impl VerifiedBlob {
+    /// The block's height.
+    pub fn height(&self) -> Height {
+        self.header.height()
+    }
+
+    /// The block's header.
+    pub fn header(&self) -> &VerifiedHeader {
+        &self.header
+    }
+
+    /// The blob's entry in the block's index.
+    pub fn entry(&self) -> &IndexEntry {
+        &self.entry
+    }
+
+    /// The blob.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The blob, without the proof that it was checked.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}
+
+/// All entries of a namespace in a block; none where it is proven absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedList {
+    header: VerifiedHeader,
+    namespace: VerifiedNamespace,
+    proof: NamespaceProof,
+}
+
+impl VerifiedList {
+    /// The block's height.
+    pub fn height(&self) -> Height {
+        self.header.height()
+    }
+
+    /// The block's header.
+    pub fn header(&self) -> &VerifiedHeader {
+        &self.header
+    }
+
+    /// Whose entries.
+    pub fn namespace(&self) -> Namespace {
+        self.namespace.namespace()
+    }
+
+    /// The entries, in the order of the square.
+    pub fn entries(&self) -> &[IndexEntry] {
+        self.namespace.entries()
+    }
+
+    /// The proof, for somebody else to check against the header's data root.
+    pub fn proof(&self) -> &NamespaceProof {
+        &self.proof
+    }
+}
+
+impl Client {
+    /// The blob of this commitment.
+    pub async fn get(&self, commitment: [u8; 32]) -> Result<VerifiedBlob, ClientError> {
+        self.trust()?;
+        Ok(self.transport.any(|node| self.get_from(node, commitment)).await?.1)
+    }
+
+    /// The index entry of the blob of this commitment, without its bytes.
+    pub async fn proof(&self, commitment: [u8; 32]) -> Result<VerifiedEntryAt, ClientError> {
+        self.trust()?;
+        Ok(self.transport.any(|node| self.proof_from(node, commitment)).await?.1)
+    }
+
+    /// All entries of a namespace in a block. An empty list is proven, too.
+    pub async fn list(&self, height: Height, namespace: Namespace) -> Result<VerifiedList, ClientError> {
+        self.trust()?;
+        Ok(self.transport.any(|node| self.list_from(node, height, namespace)).await?.1)
+    }
+
+    /// The blobs of a list, in its order.
+    pub async fn read(&self, list: &VerifiedList) -> Result<Vec<VerifiedBlob>, ClientError> {
+        let mut blobs = Vec::with_capacity(list.entries().len());
+        for entry in list.entries() {
+            let (_, bytes) = self.transport.any(|node| self.bytes_from(node, entry)).await?;
+            blobs.push(VerifiedBlob { header: list.header.clone(), entry: entry.clone(), bytes });
+        }
+        Ok(blobs)
+    }
+
+    async fn get_from(&self, node: Node, commitment: [u8; 32]) -> Result<VerifiedBlob, Fault> {
+        let path = format!("/v1/blob/{}", hex::encode(commitment));
+        let response = send(self.transport.get(&node, &path)).await?;
+        let text = |name| {
+            let value = response.headers().get(&name).and_then(|value| value.to_str().ok());
+            value.ok_or_else(|| Fault::Passing(format!("answered without the header {name}")))
+        };
+        let height = text(HEIGHT_HEADER)?.parse().map_err(lied(ProofKind::Entry))?;
+        let proof = hex::decode(text(PROOF_HEADER)?).map_err(lied(ProofKind::Entry))?;
+        let proof = EntryProof::decode(&proof).map_err(lied(ProofKind::Entry))?;
+        let header = self.header_from(&node, height).await?;
+        let VerifiedEntryAt { header, entry, .. } = VerifiedEntryAt::check(header, proof, &commitment)?;
+        let bytes = check_bytes(&entry, read(response, entry.len).await?)?;
+        Ok(VerifiedBlob { header, entry, bytes })
+    }
+
+    async fn proof_from(&self, node: Node, commitment: [u8; 32]) -> Result<VerifiedEntryAt, Fault> {
+        let path = format!("/v1/blob/{}/proof", hex::encode(commitment));
+        let body: ProofBody = json(self.transport.get(&node, &path)).await?;
+        let proof = EntryProof::decode(&body.proof.0).map_err(lied(ProofKind::Entry))?;
+        let header = self.header_from(&node, body.height).await?;
+        VerifiedEntryAt::check(header, proof, &commitment)
+    }
+
+    async fn list_from(&self, node: Node, height: Height, namespace: Namespace) -> Result<VerifiedList, Fault> {
+        let path = format!("/v1/height/{height}/namespace/{namespace}");
+        let proof = match json::<NamespaceBody>(self.transport.get(&node, &path)).await {
+            Ok(NamespaceBody { proof, .. }) => proof,
+            Err(Fault::Answer(detail)) if detail.is_absent() => match detail.proof {
+                Some(AbsenceBody { proof, .. }) => proof,
+                None => return Err(lied(ProofKind::Namespace)("said absent, without a proof")),
+            },
+            Err(fault) => return Err(fault),
+        };
+        let proof = NamespaceProof::decode(&proof.0).map_err(lied(ProofKind::Namespace))?;
+        let header = self.header_from(&node, height).await?;
+        let verified =
+            proof.clone().verify(&header.data_root(), namespace).map_err(lied(ProofKind::Namespace))?;
+        Ok(VerifiedList { header, namespace: verified, proof })
+    }
+
+    async fn bytes_from(&self, node: Node, entry: &IndexEntry) -> Result<Bytes, Fault> {
+        let path = format!("/v1/blob/{}", hex::encode(entry.commitment));
+        let response = send(self.transport.get(&node, &path)).await?;
+        check_bytes(entry, read(response, entry.len).await?)
+    }
+}
+
+fn check_bytes(entry: &IndexEntry, bytes: Bytes) -> Result<Bytes, Fault> {
+    if bytes.len() as u64 != entry.len {
+        return Err(lied(ProofKind::Commitment)(format!("{} bytes instead of {}", bytes.len(), entry.len)));
+    }
+    let got = erasure::blob_commitment(&entry.namespace, &bytes);
+    if got != entry.commitment {
+        return Err(lied(ProofKind::Commitment)(format!(
+            "the bytes have commitment {}, not {}",
+            hex::encode(got),
+            hex::encode(entry.commitment)
+        )));
+    }
+    Ok(bytes)
+}

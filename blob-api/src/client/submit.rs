@@ -1,0 +1,346 @@
+//! Submitting: describe, price, sign, send, follow, and check that the blobs are where the node says.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use chain::{
+    Action, Address, Amount, BlobHeader, Height, KzgOpening, Payload, SecretKey, Submission, TxId, TxStatus,
+    VerifiedHeader, fees::FeeRules,
+};
+use erasure::{ForeignKind, IndexEntry, Namespace};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+
+use super::{
+    Client, ClientError, RejectedNode,
+    error::{Fault, ProofKind},
+    transport::{Node, json},
+};
+use crate::{ErrorCode, HORIZON_LIMIT, PROTOBUF, PriceBody, StatusBody, SubmittedBody, TxBody, quote::KZG_CHUNK_BYTES, wire::state_name};
+
+/// An upload takes at most this long.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Bytes handed to the connection, and reported, at a time.
+const UPLOAD_PIECE_BYTES: usize = 64 * 1024;
+
+/// How long one request waits for a transaction's state to change.
+const WAIT_MS: u64 = 20_000;
+
+/// How long nodes may give no answer at all before following a transaction fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// First and longest pause after a failed request.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Told how many bytes of an upload are on their way. A failed-over upload starts again from 0.
+pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// A blob to be submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewBlob {
+    /// Whose.
+    pub namespace: Namespace,
+    /// The blob.
+    pub bytes: Vec<u8>,
+    /// Foreign commitments that it shall carry.
+    pub foreign: Vec<ForeignKind>,
+}
+
+/// What a submission may cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubmitOptions {
+    /// The most to pay per share, tip included, in nano. Unless told: what is guaranteed to cover the base fee for as
+    /// long as the transaction is valid, and the tip.
+    pub fee_cap: Option<u64>,
+    /// Paid to the proposer per share, in nano.
+    pub tip: u64,
+}
+
+/// A signed submission. Sending it twice, or to two nodes, includes it once.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    id: TxId,
+    sender: Address,
+    blobs: Vec<BlobHeader>,
+    shares: u64,
+    fee_cap: u64,
+    body: Bytes,
+}
+
+impl Prepared {
+    /// The transaction's id.
+    pub fn id(&self) -> TxId {
+        self.id
+    }
+
+    /// The blobs as the transaction announces them, in the order given.
+    pub fn blobs(&self) -> &[BlobHeader] {
+        &self.blobs
+    }
+
+    /// Shares charged.
+    pub fn shares(&self) -> u64 {
+        self.shares
+    }
+
+    /// The most that may be charged, in nano.
+    pub fn cost_limit(&self) -> Amount {
+        self.shares.saturating_mul(self.fee_cap)
+    }
+
+    /// Bytes that go over the wire.
+    pub fn wire_bytes(&self) -> u64 {
+        self.body.len() as u64
+    }
+}
+
+/// A final submission whose blobs were found in the block, by proofs under a verified header.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// What the node says of the transaction: charge and retention are its word.
+    pub transaction: TxBody,
+    /// The block's header.
+    pub header: VerifiedHeader,
+    /// The index entry of each blob, in the order given.
+    pub entries: Vec<IndexEntry>,
+}
+
+impl Client {
+    /// Describes, prices and signs blobs as one transaction, without sending it. KZG proofs are made here.
+    pub async fn prepare(
+        &self,
+        key: &SecretKey,
+        blobs: Vec<NewBlob>,
+        options: SubmitOptions,
+    ) -> Result<Prepared, ClientError> {
+        let network = &self.trust()?.network;
+        let ask = |node: Node| async move {
+            let status: StatusBody = json(self.transport.get(&node, "/v1/status")).await?;
+            if status.chain_id != network.chain_id || status.genesis_hash != network.genesis_hash {
+                return Err(Fault::Passing(format!("is a node of another chain, {}", status.chain_id)));
+            }
+            Ok((status, json::<PriceBody>(self.transport.get(&node, "/v1/price")).await?))
+        };
+        let (status, price) = self.transport.any(ask).await?.1;
+        let guaranteed = FeeRules::new(&status.parameters).guaranteed_cap(price.excess, HORIZON_LIMIT);
+        let fee_cap = options.fee_cap.unwrap_or_else(|| guaranteed.saturating_add(options.tip));
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(|error| ClientError::Local(format!("no randomness: {error}")))?;
+        let terms = Terms { salt, valid_until: status.height + HORIZON_LIMIT, fee_cap, tip: options.tip };
+        let (key, domain) = (key.clone(), network.domain());
+        let sign = move || {
+            let (headers, kzg, bodies) = describe(blobs)?;
+            let Terms { salt, valid_until, fee_cap, tip } = terms;
+            let action = Action::SubmitBlobs { blobs: headers };
+            let payload = Payload { sender: key.address(), salt, valid_until, fee_cap, tip, action };
+            let transaction = key
+                .sign(payload, kzg, &domain)
+                .map_err(|error| ClientError::Local(format!("could not sign: {error}")))?;
+            let verified = transaction.verify(&domain, &status.parameters)?;
+            let submission = Submission { transaction: verified.transaction().clone(), bodies };
+            Ok(Prepared {
+                id: verified.id(),
+                sender: verified.sender(),
+                blobs: verified.blobs().to_vec(),
+                shares: verified.shares(),
+                fee_cap,
+                body: submission.encode().into(),
+            })
+        };
+        tokio::task::spawn_blocking(sign).await.map_err(|error| ClientError::Local(error.to_string()))?
+    }
+
+    /// Hands a signed submission to a node. With several nodes, one that failed may have admitted it all the same:
+    /// the next one's "known already" is then success.
+    pub async fn send(&self, prepared: &Prepared, progress: Option<Progress>) -> Result<TxId, ClientError> {
+        let tried = AtomicBool::new(false);
+        let (tried, progress) = (&tried, &progress);
+        let ask = |node: Node| async move {
+            let again = tried.swap(true, Ordering::Relaxed);
+            let request = self
+                .transport
+                .post(&node, "/v1/tx")
+                .timeout(UPLOAD_TIMEOUT)
+                .header(CONTENT_TYPE, PROTOBUF)
+                .header(CONTENT_LENGTH, prepared.wire_bytes())
+                .body(upload(prepared.body.clone(), progress.clone()));
+            match json::<SubmittedBody>(request).await {
+                Ok(SubmittedBody { id }) if id == prepared.id => Ok(id),
+                Ok(SubmittedBody { id }) => Err(Fault::Passing(format!("answered with another id, {id}"))),
+                Err(Fault::Answer(detail)) if again && detail.code == ErrorCode::Duplicate => Ok(prepared.id),
+                Err(fault) => Err(fault),
+            }
+        };
+        Ok(self.transport.any(ask).await?.1)
+    }
+
+    /// Signs and sends; answers when the transaction is in a node's pool.
+    pub async fn submit(
+        &self,
+        key: &SecretKey,
+        blobs: Vec<NewBlob>,
+        options: SubmitOptions,
+    ) -> Result<TxId, ClientError> {
+        let prepared = self.prepare(key, blobs, options).await?;
+        self.send(&prepared, None).await
+    }
+
+    /// Follows a transaction until its state will not change any more, calling `seen` at each state. Survives a
+    /// node's restart and fails over among nodes; fails when none has answered for a minute.
+    pub async fn wait(&self, id: TxId, mut seen: impl FnMut(&TxBody)) -> Result<TxBody, ClientError> {
+        Ok(self.follow(id, &mut seen).await?.1)
+    }
+
+    /// Submits, waits for finality, and verifies that every blob is in the block.
+    pub async fn submit_and_wait(
+        &self,
+        key: &SecretKey,
+        blobs: Vec<NewBlob>,
+        options: SubmitOptions,
+    ) -> Result<Receipt, ClientError> {
+        let prepared = self.prepare(key, blobs, options).await?;
+        self.send(&prepared, None).await?;
+        self.confirm(&prepared, |_| ()).await
+    }
+
+    /// Waits for the finality of a sent submission, and verifies that every blob is in the block.
+    pub async fn confirm(&self, sent: &Prepared, mut seen: impl FnMut(&TxBody)) -> Result<Receipt, ClientError> {
+        let (node, transaction) = self.follow(sent.id, &mut seen).await?;
+        match transaction.status {
+            TxStatus::Final { height } => match self.find_all(sent, height).await? {
+                Ok((header, entries)) => Ok(Receipt { transaction, header, entries }),
+                Err(missing) => {
+                    let reason = format!("said {} is final at {height}, where blob {missing} is proven absent", sent.id);
+                    let rejected = RejectedNode { url: node.url, proof: ProofKind::Inclusion, reason };
+                    self.transport.reject(rejected.clone());
+                    Err(ClientError::LyingNode(rejected))
+                }
+            },
+            status => Err(ClientError::NotIncluded { id: sent.id, status }),
+        }
+    }
+
+    async fn follow(&self, id: TxId, seen: &mut impl FnMut(&TxBody)) -> Result<(Node, TxBody), ClientError> {
+        let mut path = format!("/v1/tx/{id}");
+        let mut last = None;
+        let (mut answered, mut pause) = (Instant::now(), PAUSES.0);
+        loop {
+            match self.transport.any(|node| json::<TxBody>(self.transport.get(&node, &path))).await {
+                Ok((node, body)) => {
+                    if last.as_ref() != Some(&body.status) {
+                        seen(&body);
+                        last = Some(body.status.clone());
+                    }
+                    if body.status.is_settled() {
+                        return Ok((node, body));
+                    }
+                    path = format!("/v1/tx/{id}?wait_ms={WAIT_MS}&from={}", state_name(&body.status));
+                    (answered, pause) = (Instant::now(), PAUSES.0);
+                }
+                // A node that has just failed over, or restarted, may not have heard of it yet.
+                Err(error) if may_pass(&error) && answered.elapsed() < PATIENCE => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The entries of a submission's blobs in the block at `height`, or the commitment of one that is not there.
+    async fn find_all(&self, sent: &Prepared, height: Height) -> Result<Result<Found, String>, ClientError> {
+        let header = self.header(height).await?;
+        let mut entries = Vec::with_capacity(sent.blobs.len());
+        let mut lists = BTreeMap::new();
+        for blob in &sent.blobs {
+            let list = match lists.entry(blob.namespace) {
+                Entry::Occupied(list) => list.into_mut(),
+                Entry::Vacant(place) => place.insert(self.list(height, blob.namespace).await?),
+            };
+            let is_it =
+                |e: &&IndexEntry| e.commitment == blob.commitment && e.signer == *sent.sender.as_bytes();
+            match list.entries().iter().find(is_it) {
+                Some(entry) => entries.push(entry.clone()),
+                None => return Ok(Err(hex::encode(blob.commitment))),
+            }
+        }
+        Ok(Ok((header, entries)))
+    }
+}
+
+type Found = (VerifiedHeader, Vec<IndexEntry>);
+
+/// What is signed besides sender and blobs.
+struct Terms {
+    salt: [u8; 16],
+    valid_until: Height,
+    fee_cap: u64,
+    tip: u64,
+}
+
+type Described = (Vec<BlobHeader>, Vec<KzgOpening>, Vec<Vec<u8>>);
+
+fn describe(blobs: Vec<NewBlob>) -> Result<Described, ClientError> {
+    let (mut headers, mut openings, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, NewBlob { namespace, bytes, foreign }) in blobs.into_iter().enumerate() {
+        let kzg = if foreign.contains(&ForeignKind::Eip4844) { open(at, &bytes)? } else { Vec::new() };
+        headers.push(BlobHeader::describe(namespace, &bytes, &foreign, &kzg)?);
+        openings.extend(kzg);
+        bodies.push(bytes);
+    }
+    Ok((headers, openings, bodies))
+}
+
+/// A KZG opening of each 131,072 bytes.
+fn open(blob: usize, bytes: &[u8]) -> Result<Vec<KzgOpening>, ClientError> {
+    if bytes.is_empty() || !bytes.len().is_multiple_of(KZG_CHUNK_BYTES) {
+        let reason = format!("eip4844 needs a multiple of {KZG_CHUNK_BYTES} bytes, got {}", bytes.len());
+        return Err(ClientError::Blob { blob, field: "len", reason });
+    }
+    let settings = c_kzg::ethereum_kzg_settings(0);
+    let opening = |chunk: &[u8]| {
+        let chunk = c_kzg::Blob::from_bytes(chunk)?;
+        let commitment = settings.blob_to_kzg_commitment(&chunk)?.to_bytes();
+        let proof = settings.compute_blob_kzg_proof(&chunk, &commitment)?.to_bytes();
+        Ok::<_, c_kzg::Error>(KzgOpening { commitment: commitment.into_inner(), proof: proof.into_inner() })
+    };
+    bytes
+        .chunks(KZG_CHUNK_BYTES)
+        .enumerate()
+        .map(|(at, chunk)| {
+            opening(chunk).map_err(|_| ClientError::Blob {
+                blob,
+                field: "bytes",
+                reason: format!(
+                    "chunk {at} is not an EIP-4844 blob: every 32-byte word must be below the BLS12-381 scalar order"
+                ),
+            })
+        })
+        .collect()
+}
+
+fn upload(body: Bytes, progress: Option<Progress>) -> reqwest::Body {
+    let pieces = (0..body.len()).step_by(UPLOAD_PIECE_BYTES).map(move |start| {
+        let end = (start + UPLOAD_PIECE_BYTES).min(body.len());
+        if let Some(progress) = &progress {
+            progress(end as u64);
+        }
+        Ok::<_, std::convert::Infallible>(body.slice(start..end))
+    });
+    reqwest::Body::wrap_stream(futures::stream::iter(pieces))
+}
+
+fn may_pass(error: &ClientError) -> bool {
+    match error {
+        ClientError::Unreachable { .. } => true,
+        ClientError::Refused { detail, .. } => detail.code == ErrorCode::UnknownTransaction,
+        _ => false,
+    }
+}

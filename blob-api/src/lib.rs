@@ -1,0 +1,38 @@
+//! What rollups touch: the HTTP API over a node, its Rust client, and what the `blob` command is made of.
+//!
+//! ```text
+//!  Client ── HTTP ──▶ serve ──▶ Backend (a node's pool, chain and storage)
+//!    │                                 │
+//!    └─ verifies headers and proofs ◀──┘ Data, Absent with a proof, or Unreachable
+//! ```
+//!
+//! The server says nothing that the client has to believe: blobs and namespaces come with proofs, and [`Client`]
+//! checks them down to a header that it verified from the checkpoint in `network.toml`. Prices, balances and
+//! transaction states are the node's word until the state's own proofs are served.
+
+mod backend;
+mod client;
+mod keys;
+mod quote;
+mod server;
+mod submit_error;
+mod wire;
+
+pub use backend::{
+    AccountState, Backend, BlobLocation, FaucetError, Found, Info, NamespaceAnswer, NodeStatus, PriceState, TxRecord,
+};
+pub use client::{
+    Attempt, Client, ClientError, NewBlob, Prepared, Progress, ProofKind, Receipt, RejectedNode, SubmitOptions,
+    VerifiedBlob, VerifiedEntryAt, VerifiedList, read_network,
+};
+pub use keys::{KeySource, KeysError, create_keystore, random_key, read_keystore};
+pub use quote::{BlobShape, HORIZON_LIMIT, QuoteError, shares_of};
+pub use server::{Config, openapi, router, serve};
+pub use submit_error::{SubmitError, check_submission};
+pub use wire::{
+    AbsenceBody, AccountBody, BlobBody, BlobShapeBody, EntryBody, ErrorBody, ErrorCode, ErrorDetail, ForeignBody,
+    Hex, NamespaceBody, PriceBody, ProofBody, QuoteBody, QuoteRequest, StatusBody, SubmittedBody, TxBody,
+};
+
+/// Media type of a submission.
+pub const PROTOBUF: &str = "application/x-protobuf";

@@ -1,0 +1,114 @@
+//! Headers, blobs and namespaces.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderName, HeaderValue, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use chain::{LightBlock, Outcome};
+use erasure::Namespace;
+
+use super::{
+    App,
+    failure::Failure,
+    outcome,
+    params::{Segment, Segments, digest, parse},
+};
+use crate::{EntryBody, ErrorBody, Hex, NamespaceBody, ProofBody};
+
+/// Response header of a blob: the block's height.
+pub(crate) const HEIGHT_HEADER: HeaderName = HeaderName::from_static("weft-height");
+
+/// Response header of a blob: canonical bytes of its entry proof, hexadecimal.
+pub(crate) const PROOF_HEADER: HeaderName = HeaderName::from_static("weft-proof");
+
+/// A header with its commit and validators: what a Tendermint light client verifies.
+#[utoipa::path(
+    get, path = "/v1/header/{height}", tag = "read",
+    params(("height" = String, Path, description = "a height, or `latest`")),
+    responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
+)]
+pub(super) async fn header(
+    State(app): State<App>,
+    Segment(height): Segment,
+) -> Result<Json<LightBlock>, Failure> {
+    let height = if height == "latest" { None } else { Some(parse("height", &height)?) };
+    outcome::data(app.backend.light_block(height).await).map(Json)
+}
+
+/// A blob's bytes, by its commitment. Never 404: a commitment alone proves no absence.
+#[utoipa::path(
+    get, path = "/v1/blob/{commitment}", tag = "read",
+    params(("commitment" = String, Path, description = "64 hexadecimal digits")),
+    responses(
+        (status = 200, content_type = "application/octet-stream", body = Vec<u8>, headers(
+            ("weft-height" = u64, description = "the block's height"),
+            ("weft-proof" = String, description = "entry proof, hexadecimal")
+        )),
+        (status = 400, body = ErrorBody), (status = 503, body = ErrorBody)
+    )
+)]
+pub(super) async fn blob(State(app): State<App>, Segment(commitment): Segment) -> Result<Response, Failure> {
+    let location = outcome::data(app.backend.find(digest("commitment", &commitment)?).await)?;
+    let bytes: Bytes = outcome::data(app.backend.bytes(&location).await)?;
+    let proof = HeaderValue::from_str(&hex::encode(location.proof.encode()))
+        .map_err(|error| Failure::invalid("commitment", error))?;
+    let headers = [
+        (HEIGHT_HEADER, HeaderValue::from(location.height)),
+        (PROOF_HEADER, proof),
+        (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+/// A blob's index entry and the proof that it is in the block's index, by its commitment.
+#[utoipa::path(
+    get, path = "/v1/blob/{commitment}/proof", tag = "read",
+    params(("commitment" = String, Path, description = "64 hexadecimal digits")),
+    responses((status = 200, body = ProofBody), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
+)]
+pub(super) async fn proof(
+    State(app): State<App>,
+    Segment(commitment): Segment,
+) -> Result<Json<ProofBody>, Failure> {
+    let location = outcome::data(app.backend.find(digest("commitment", &commitment)?).await)?;
+    Ok(Json(ProofBody {
+        height: location.height,
+        entry: EntryBody::from(location.proof.entry()),
+        proof: Hex(location.proof.encode()),
+    }))
+}
+
+/// All blobs of a namespace in a block, and the proof that none is missing; 404 with a proof where there are none.
+#[utoipa::path(
+    get, path = "/v1/height/{height}/namespace/{namespace}", tag = "read",
+    params(
+        ("height" = u64, Path, description = "the block's height"),
+        ("namespace" = String, Path, description = "58 hexadecimal digits, or up to 20 of the user's id")
+    ),
+    responses(
+        (status = 200, body = NamespaceBody), (status = 400, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)
+    )
+)]
+pub(super) async fn namespace(
+    State(app): State<App>,
+    Segments(height, namespace): Segments,
+) -> Result<Json<NamespaceBody>, Failure> {
+    let height = parse("height", &height)?;
+    let namespace: Namespace = parse("namespace", &namespace)?;
+    let answer = match app.backend.namespace(height, namespace).await {
+        Outcome::Data(answer) => Outcome::Data(answer),
+        Outcome::Absent(proof) => Outcome::Absent((height, proof)),
+        Outcome::Unreachable(reason) => Outcome::Unreachable(reason),
+    };
+    let answer = outcome::data(answer)?;
+    Ok(Json(NamespaceBody {
+        height,
+        namespace: namespace.to_string(),
+        entries: answer.entries.iter().map(EntryBody::from).collect(),
+        proof: Hex(answer.proof.encode()),
+    }))
+}

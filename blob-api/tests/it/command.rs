@@ -1,0 +1,192 @@
+//! The `blob` command as a user runs it.
+
+use std::{path::Path, process::Output};
+
+use tokio::process::Command;
+
+use crate::{
+    chain_in_memory::{Chain, FUNDS, key, namespace},
+    nodes::{Manner, Server},
+};
+
+const RAW_KEY: &str = "0101010101010101010101010101010101010101010101010101010101010101";
+
+struct User {
+    home: tempfile::TempDir,
+    url: String,
+}
+
+impl User {
+    /// A user with network.toml and a key in the environment.
+    fn new(chain: &Chain, server: &Server) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("network.toml"), toml::to_string(&chain.network()).unwrap()).unwrap();
+        Self { home, url: server.url.clone() }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.home.path().join(name).display().to_string()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = bare(args);
+        command.env("HOME", self.home.path()).env("WEFT_NODE", &self.url);
+        command.env("WEFT_NETWORK", self.home.path().join("network.toml")).env("WEFT_KEY", RAW_KEY);
+        command
+    }
+
+    async fn run(&self, args: &[&str]) -> (i32, String, String) {
+        text(self.command(args).output().await.unwrap())
+    }
+
+    async fn json(&self, args: &[&str]) -> serde_json::Value {
+        let (code, out, err) = self.run(&[args, &["--json"]].concat()).await;
+        assert!(code == 0 || code == 3, "{code}: {err}");
+        serde_json::from_str(&out).unwrap()
+    }
+}
+
+/// The command without a word from the environment.
+fn bare(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blob"));
+    for name in ["WEFT_NODE", "WEFT_NETWORK", "WEFT_KEY", "WEFT_KEY_FILE", "WEFT_KEY_PASSWORD"] {
+        command.env_remove(name);
+    }
+    command.args(args).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn text(output: Output) -> (i32, String, String) {
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    (output.status.code().unwrap(), out, err)
+}
+
+#[tokio::test]
+async fn a_user_quotes_submits_follows_reads_lists_and_proves() {
+    let chain = Chain::new();
+    let server = Server::start(&chain, Manner::Honest).await;
+    let user = User::new(&chain, &server);
+    let (file, out) = (user.path("file"), user.path("out"));
+    std::fs::write(&file, vec![5; 3_000]).unwrap();
+    let (ns, other) = ("0a0b0c", namespace(7).to_string());
+
+    assert_eq!(user.json(&["quote", &file]).await["shares"], 7);
+    assert_eq!(user.json(&["quote", "--bytes", "3000"]).await["shares"], 7);
+    let submitting = user
+        .command(&["submit", &file, "--namespace", ns, "--foreign", "keccak256,sha256", "--wait", "--json"])
+        .output();
+    let submitting = tokio::spawn(submitting);
+    chain.pooled(1).await;
+    chain.decide();
+    let (code, text, err) = text(submitting.await.unwrap().unwrap());
+    assert_eq!((code, err.as_str()), (0, ""));
+    let submitted: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&submitted["verified"], &submitted["height"]), (&true.into(), &2.into()));
+    let id = submitted["id"].as_str().unwrap();
+    let commitment = submitted["blobs"][0]["commitment"].as_str().unwrap();
+
+    assert_eq!(user.json(&["status", id, "--wait"]).await["status"]["state"], "final");
+    assert_eq!(user.json(&["status"]).await["height"], 2);
+    let (code, text, _) = user.run(&["get", commitment, "-o", &out]).await;
+    assert!(code == 0 && text.contains("3000 bytes"), "{text}");
+    assert_eq!(std::fs::read(&out).unwrap(), vec![5; 3_000]);
+    let got = user.command(&["get", commitment]).output().await.unwrap();
+    assert_eq!(got.stdout, vec![5; 3_000]);
+    let list = user.json(&["list", "--height", "2", "--namespace", ns]).await;
+    assert_eq!(list["entries"][0]["commitment"], commitment);
+    let proof = user.json(&["proof", commitment]).await;
+    assert_eq!((&proof["height"], &proof["entry"]["foreign"][1]["kind"]), (&2.into(), &"sha256".into()));
+    let account = user.json(&["account"]).await;
+    assert_eq!(account["address"], key(1).address().to_string());
+    assert!(account["balance"].as_u64().unwrap() < FUNDS);
+
+    let (code, text, _) = user.run(&["list", "--height", "2", "--namespace", &other]).await;
+    assert!(code == 3 && text.contains("proven"), "{text}");
+}
+
+#[tokio::test]
+async fn exit_codes_tell_usage_unreachable_and_false_proofs_apart() {
+    let chain = Chain::new();
+    let (server, liar) = (Server::start(&chain, Manner::Honest).await, Server::start(&chain, Manner::FlipsAByte).await);
+    let user = User::new(&chain, &server);
+    let file = user.path("file");
+    std::fs::write(&file, "hello").unwrap();
+    let submitted = user.json(&["submit", &file, "-n", "01"]).await;
+    let commitment = submitted["blobs"][0]["commitment"].as_str().unwrap();
+
+    let (code, _, err) = user.run(&["get", commitment, "--json"]).await;
+    assert!(code == 4 && err.contains("\"code\":\"unreachable\""), "{err}");
+    chain.decide();
+    let (code, _, err) = user.run(&["get", commitment, "--node", &liar.url]).await;
+    assert!(code == 5 && err.contains("false blob commitment proof") && err.contains(&liar.url), "{err}");
+    let both = format!("{},{}", liar.url, server.url);
+    let (code, out, err) = user.run(&["get", commitment, "--node", &both]).await;
+    assert!(code == 0 && out == "hello" && err.contains("warning"), "{err}");
+
+    let (code, _, err) = text(bare(&["get", commitment, "--node", &server.url]).output().await.unwrap());
+    assert!(code == 2 && err.contains("network.toml"), "{err}");
+    let (code, _, err) = text(bare(&["status"]).output().await.unwrap());
+    assert!(code == 2 && err.contains("--node"), "{err}");
+    assert_eq!(user.run(&["get", "zz"]).await.0, 2);
+    let (code, _, err) = user.run(&["submit", &file, "-n", "00"]).await;
+    assert!(code == 1 && err.contains("reserved"), "{err}");
+    let (code, _, err) = user.run(&["status", &"00".repeat(32)]).await;
+    assert!(code == 1 && err.contains("not heard"), "{err}");
+}
+
+#[tokio::test]
+async fn keys_are_made_shown_and_imported_without_ever_being_an_argument() {
+    let home = tempfile::tempdir().unwrap();
+    let keys = |args: &[&str], raw: Option<&str>, password: &str| {
+        let mut command = bare(&[&["keys"], args].concat());
+        command.env("HOME", home.path()).env("WEFT_KEY_PASSWORD", password);
+        raw.map(|raw| command.env("WEFT_KEY", raw));
+        let output = command.output();
+        async move { text(output.await.unwrap()) }
+    };
+    let (code, made, _) = keys(&["new"], None, "secret").await;
+    assert!(code == 0 && made.starts_with("0x"), "{made}");
+    assert!(home.path().join(".weft/key.json").exists());
+    assert_eq!(keys(&["show"], None, "secret").await.1, made);
+    let (code, _, err) = keys(&["show"], None, "other").await;
+    assert!(code == 1 && err.contains("wrong password"), "{err}");
+    let (code, _, err) = keys(&["new"], None, "secret").await;
+    assert!(code == 1 && err.contains("exists already"), "{err}");
+    let elsewhere = home.path().join("imported.json").display().to_string();
+    let (code, imported, _) = keys(&["import", "--key-file", &elsewhere], Some(RAW_KEY), "secret").await;
+    assert_eq!((code, imported.trim()), (0, key(1).address().to_string().as_str()));
+    assert_eq!(keys(&["show", "--key-file", &elsewhere], None, "secret").await.1, imported);
+    let (code, _, err) = keys(&["import", RAW_KEY], None, "secret").await;
+    assert!(code == 2 && err.contains("unexpected argument"), "{err}");
+}
+
+/// `BLESS=1` writes what is, instead of comparing.
+#[tokio::test]
+async fn help_texts_are_as_reviewed() {
+    let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
+    let commands: [&[&str]; 12] = [
+        &[],
+        &["quote"],
+        &["submit"],
+        &["status"],
+        &["get"],
+        &["list"],
+        &["proof"],
+        &["account"],
+        &["keys"],
+        &["keys", "new"],
+        &["keys", "show"],
+        &["keys", "import"],
+    ];
+    for command in commands {
+        let (code, help, _) = text(bare(&[command, &["--help"]].concat()).output().await.unwrap());
+        assert_eq!(code, 0);
+        let name = [&["blob"], command].concat().join("-");
+        let path = snapshots.join(format!("{name}.txt"));
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&path, &help).unwrap();
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(help, expected, "{} differs; look at it, then run with BLESS=1", path.display());
+    }
+}

@@ -1,0 +1,109 @@
+//! A node whose proof fails is named with the proof, and the next one is asked.
+
+use std::sync::Arc;
+
+use blob_api::{ClientError, Prepared, ProofKind, SubmitOptions};
+
+use crate::{
+    chain_in_memory::{Chain, key, namespace},
+    nodes::{Manner, Server, client},
+    submitting::blob,
+};
+
+struct Scene {
+    chain: Arc<Chain>,
+    liar: Server,
+    honest: Server,
+    sent: Prepared,
+}
+
+/// Three blobs in block 2, two of one namespace; block 3 on top.
+async fn scene(manner: Manner) -> Scene {
+    let chain = Chain::new();
+    let (liar, honest) = (Server::start(&chain, manner).await, Server::start(&chain, Manner::Honest).await);
+    let blobs = vec![blob(1, 700), blob(2, 40_000), blob(1, 1)];
+    let client = client(&chain, &[&honest]);
+    let sent = client.prepare(&key(1), blobs, SubmitOptions::default()).await.unwrap();
+    client.send(&sent, None).await.unwrap();
+    chain.decide();
+    chain.decide();
+    Scene { chain, liar, honest, sent }
+}
+
+impl Scene {
+    /// Asks the liar alone, then the liar and an honest node.
+    async fn check<T, F>(&self, expected: ProofKind, ask: impl Fn(blob_api::Client) -> F)
+    where
+        T: std::fmt::Debug,
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        let alone = client(&self.chain, &[&self.liar]);
+        for _ in 0..2 {
+            match ask(alone.clone()).await {
+                Err(ClientError::LyingNode(node)) => {
+                    assert_eq!((node.url, node.proof), (self.liar.url.clone(), expected));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(alone.rejected_nodes().len(), 1);
+        let both = client(&self.chain, &[&self.liar, &self.honest]);
+        ask(both.clone()).await.unwrap();
+        ask(both.clone()).await.unwrap();
+        let rejected = both.rejected_nodes();
+        assert_eq!(rejected.len(), 1);
+        assert_eq!((&rejected[0].url, rejected[0].proof), (&self.liar.url, expected));
+    }
+
+    fn commitment(&self) -> [u8; 32] {
+        self.sent.blobs()[1].commitment
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_byte_fails_the_commitment() {
+    let scene = scene(Manner::FlipsAByte).await;
+    let commitment = scene.commitment();
+    scene.check(ProofKind::Commitment, |client| async move { client.get(commitment).await }).await;
+    let read = |client: blob_api::Client| async move { client.read(&client.list(2, namespace(1)).await?).await };
+    scene.check(ProofKind::Commitment, read).await;
+}
+
+#[tokio::test]
+async fn another_blobs_entry_fails_the_entry_proof() {
+    let scene = scene(Manner::ProvesAnotherEntry).await;
+    let commitment = scene.commitment();
+    scene.check(ProofKind::Entry, |client| async move { client.proof(commitment).await }).await;
+    scene.check(ProofKind::Entry, |client| async move { client.get(commitment).await }).await;
+}
+
+#[tokio::test]
+async fn an_omitted_entry_fails_the_completeness_proof() {
+    let scene = scene(Manner::OmitsAnEntry).await;
+    scene.check(ProofKind::Namespace, |client| async move { client.list(2, namespace(1)).await }).await;
+}
+
+#[tokio::test]
+async fn a_denied_namespace_fails_the_completeness_proof() {
+    let scene = scene(Manner::DeniesANamespace).await;
+    scene.check(ProofKind::Namespace, |client| async move { client.list(2, namespace(1)).await }).await;
+}
+
+#[tokio::test]
+async fn a_forged_header_fails_before_any_proof() {
+    let scene = scene(Manner::ForgesHeaders).await;
+    let commitment = scene.commitment();
+    scene.check(ProofKind::Header, |client| async move { client.get(commitment).await }).await;
+    scene.check(ProofKind::Header, |client| async move { client.latest().await }).await;
+    scene.check(ProofKind::Header, |client| async move { client.header(2).await }).await;
+}
+
+#[tokio::test]
+async fn a_false_claim_of_finality_is_disproven_by_the_block() {
+    let scene = scene(Manner::ClaimsFinality).await;
+    let client = client(&scene.chain, &[&scene.liar]);
+    match client.confirm(&scene.sent, |_| ()).await {
+        Err(ClientError::LyingNode(node)) => assert_eq!(node.proof, ProofKind::Inclusion),
+        other => panic!("{other:?}"),
+    }
+}

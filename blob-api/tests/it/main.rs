@@ -1,0 +1,11 @@
+//! The API, its client and the `blob` command over a chain kept in memory.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
+
+mod bad_input;
+mod chain_in_memory;
+mod command;
+mod lies;
+mod nodes;
+mod reading;
+mod submitting;

@@ -1,0 +1,212 @@
+//! Nodes over the chain: an honest one, and one for each way of lying.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use blob_api::{
+    AccountState, Backend, BlobLocation, Client, Config, FaucetError, Found, Info, NamespaceAnswer, NodeStatus,
+    PriceState, SubmitError, TxRecord, serve,
+};
+use bytes::Bytes;
+use chain::{Address, Height, LightBlock, Outcome, Reason, Submission, TxId, TxStatus};
+use erasure::{BlobMeta, DataRootParts, Index, Namespace, NamespaceProof};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::chain_in_memory::Chain;
+
+/// What a node does with the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Tells it.
+    Honest,
+    /// Flips a byte of every blob.
+    FlipsAByte,
+    /// Proves another blob's entry.
+    ProvesAnotherEntry,
+    /// Leaves a namespace's last entry out of the index it proves from.
+    OmitsAnEntry,
+    /// Proves another namespace absent.
+    DeniesANamespace,
+    /// Changes the time of every header past the first.
+    ForgesHeaders,
+    /// Calls every transaction final at height 1.
+    ClaimsFinality,
+    /// Admits submissions, and answers as if it had not.
+    LosesAnswers,
+    /// Has nothing.
+    Behind,
+}
+
+/// A backend over the chain in memory.
+pub(crate) struct Node {
+    chain: Arc<Chain>,
+    manner: Manner,
+}
+
+#[async_trait]
+impl Backend for Node {
+    fn info(&self) -> &Info {
+        &self.chain.info
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.chain.changes.subscribe()
+    }
+
+    async fn status(&self) -> NodeStatus {
+        let height = self.chain.height();
+        let block_time = self.chain.lock().decided.last().map(|block| block.light.signed_header.header.time);
+        NodeStatus { height, block_time, syncing: false, peers: 3 }
+    }
+
+    async fn price(&self) -> PriceState {
+        let inner = self.chain.lock();
+        PriceState { height: inner.decided.len() as u64, excess: inner.state().excess().unwrap() }
+    }
+
+    async fn account(&self, address: Address) -> AccountState {
+        let inner = self.chain.lock();
+        AccountState { balance: inner.balance(address), pending: inner.pending(address) }
+    }
+
+    async fn submit(&self, submission: Submission) -> Result<TxId, SubmitError> {
+        let chain = self.chain.clone();
+        let admitted = tokio::task::spawn_blocking(move || chain.admit(submission)).await.unwrap();
+        match self.manner {
+            Manner::LosesAnswers => Err(SubmitError::Unavailable("stopping".into())),
+            _ => admitted,
+        }
+    }
+
+    async fn transaction(&self, id: TxId) -> Option<TxRecord> {
+        let mut record = self.chain.lock().records.get(&id).cloned()?;
+        if self.manner == Manner::ClaimsFinality {
+            record.status = TxStatus::Final { height: 1 };
+        }
+        Some(record)
+    }
+
+    async fn light_block(&self, height: Option<Height>) -> Found<LightBlock> {
+        let inner = self.chain.lock();
+        let tip = inner.decided.len() as u64;
+        let height = height.unwrap_or(tip);
+        let decided = height.checked_sub(1).and_then(|at| inner.decided.get(at as usize));
+        let Some(mut light) = decided.map(|d| d.light.clone()).filter(|_| self.manner != Manner::Behind) else {
+            return Outcome::Unreachable(Reason::Behind { height, tip });
+        };
+        if self.manner == Manner::ForgesHeaders && height > 1 {
+            let header = &mut light.signed_header.header;
+            header.time = (header.time + std::time::Duration::from_millis(1)).unwrap();
+        }
+        Outcome::Data(light)
+    }
+
+    async fn find(&self, commitment: [u8; 32]) -> Found<BlobLocation> {
+        let inner = self.chain.lock();
+        let tip = inner.decided.len() as u64;
+        for (height, block) in (1..).zip(&inner.decided).filter(|_| self.manner != Manner::Behind) {
+            let (index, parts) = (block.square.index(), block.square.parts());
+            if let Some(at) = index.entries().iter().position(|entry| entry.commitment == commitment) {
+                let at = if self.manner == Manner::ProvesAnotherEntry { 0 } else { at };
+                return Outcome::Data(BlobLocation { height, proof: index.prove_entry(at, parts).unwrap() });
+            }
+        }
+        Outcome::Unreachable(Reason::Unknown { tip })
+    }
+
+    async fn bytes(&self, location: &BlobLocation) -> Found<Bytes> {
+        let inner = self.chain.lock();
+        let square = &inner.decided[location.height as usize - 1].square;
+        let mut bytes = square.blob_bytes(location.proof.entry()).unwrap();
+        if self.manner == Manner::FlipsAByte {
+            bytes[0] ^= 1;
+        }
+        Outcome::Data(bytes.into())
+    }
+
+    async fn namespace(&self, height: Height, namespace: Namespace) -> Outcome<NamespaceAnswer, NamespaceProof> {
+        let inner = self.chain.lock();
+        let tip = inner.decided.len() as u64;
+        let decided = height.checked_sub(1).and_then(|at| inner.decided.get(at as usize));
+        let Some(block) = decided.filter(|_| self.manner != Manner::Behind) else {
+            return Outcome::Unreachable(Reason::Behind { height, tip });
+        };
+        let (index, parts) = (block.square.index(), block.square.parts());
+        let entries = index.namespace(namespace).to_vec();
+        match self.manner {
+            Manner::DeniesANamespace => {
+                Outcome::Absent(index.prove_namespace(Namespace::from_user_id([0xee; 10]), parts))
+            }
+            Manner::OmitsAnEntry if entries.len() > 1 => {
+                let thinned = without(index, entries.last().unwrap().commitment, parts.width);
+                let parts = DataRootParts { index_root: thinned.root(), ..parts };
+                let entries = thinned.namespace(namespace).to_vec();
+                Outcome::Data(NamespaceAnswer { entries, proof: thinned.prove_namespace(namespace, parts) })
+            }
+            _ if entries.is_empty() => Outcome::Absent(index.prove_namespace(namespace, parts)),
+            _ => Outcome::Data(NamespaceAnswer { entries, proof: index.prove_namespace(namespace, parts) }),
+        }
+    }
+
+    async fn faucet(&self, address: Address) -> Result<TxId, FaucetError> {
+        Ok(self.chain.admit(self.chain.transfer(address, 5_000_000_000))?)
+    }
+}
+
+/// An index like `index`, without one blob.
+fn without(index: &Index, commitment: [u8; 32], k_max: erasure::Width) -> Index {
+    let kept = index.entries()[1..].iter().filter(|entry| entry.commitment != commitment);
+    let metas = kept.map(|entry| BlobMeta {
+        namespace: entry.namespace,
+        commitment: entry.commitment,
+        len: entry.len,
+        signer: entry.signer,
+        foreign: entry.foreign.clone(),
+    });
+    Index::place(&erasure::transaction_blob(&[1]), metas.collect(), k_max).unwrap().index
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    pub(crate) async fn start(chain: &Arc<Chain>, manner: Manner) -> Self {
+        let node = Arc::new(Node { chain: chain.clone(), manner });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move {
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(serve(listener, node, Config::default(), shutdown));
+        Self { url, stop: Some(stop), task }
+    }
+
+    /// Tells the server to stop, and waits until it has.
+    pub(crate) async fn stop(mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// A client of these servers that trusts the chain's first block.
+pub(crate) fn client(chain: &Chain, servers: &[&Server]) -> Client {
+    let urls: Vec<_> = servers.iter().map(|server| server.url.clone()).collect();
+    Client::new(&urls, Some(chain.network())).unwrap()
+}
+
+/// A chain with an honest node and its client.
+pub(crate) async fn honest() -> (Arc<Chain>, Server, Client) {
+    let chain = Chain::new();
+    let server = Server::start(&chain, Manner::Honest).await;
+    let client = client(&chain, &[&server]);
+    (chain, server, client)
+}

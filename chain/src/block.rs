@@ -1,0 +1,494 @@
+//! Blocks: choosing transactions, arranging them in a square, and the checks that make a proposal valid.
+//!
+//! A proposer and a validator run the same steps: apply the transactions to the ledger, place their blobs,
+//! commit the square, and compare (a validator) or fill in (a proposer) the header.
+
+use std::sync::Arc;
+
+use erasure::{BlobMeta, CommittedSquare, Digest, OriginalSquare, Placement};
+use tendermint::{
+    AppHash, Hash, Time, account,
+    block::{self, Commit, Header, header::Version, signed_header::SignedHeader},
+    chain,
+    crypto::default::Sha256,
+    merkle::simple_hash_from_byte_vectors,
+    validator,
+};
+use tendermint_light_client_verifier::operations::{ProdVotingPowerCalculator, VotingPowerCalculator};
+use tendermint_proto::v0_38::types::CommitSig as RawCommitSig;
+
+use crate::{
+    Height, RULES_VERSION,
+    body::CheckedBlob,
+    genesis::Genesis,
+    ledger::{Ledger, LedgerError, Receipt},
+    proposal::{Proposal, transaction_list},
+    state::{State, StateError, StateStore, StateUpdate},
+    transaction::{KZG_CHUNKS_PER_BLOCK, Transaction, TxId, VerifiedTransaction},
+};
+
+/// Tendermint's block protocol version.
+const BLOCK_PROTOCOL: u64 = 11;
+
+/// How far ahead of the local clock a fresh proposal's time may be, in seconds.
+const FUTURE_SECONDS: u64 = 2;
+
+/// A block without bodies: what is stored, and what a node that catches up is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The header.
+    pub header: Header,
+    /// The transactions in order.
+    pub transactions: Vec<Transaction>,
+    /// Signatures over the previous header; none at height 1.
+    pub last_commit: Option<Commit>,
+}
+
+/// A transaction with all of its bodies, ready for a block.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    transaction: Arc<VerifiedTransaction>,
+    blobs: Vec<Arc<CheckedBlob>>,
+}
+
+impl Candidate {
+    /// Pairs a transaction with its bodies; `None` unless they are exactly those that it announces, in order.
+    pub fn new(transaction: Arc<VerifiedTransaction>, blobs: Vec<Arc<CheckedBlob>>) -> Option<Self> {
+        transaction.blobs().iter().eq(blobs.iter().map(|b| b.header())).then_some(Self { transaction, blobs })
+    }
+
+    /// The transaction.
+    pub fn transaction(&self) -> &Arc<VerifiedTransaction> {
+        &self.transaction
+    }
+
+    /// Its bodies.
+    pub fn blobs(&self) -> &[Arc<CheckedBlob>] {
+        &self.blobs
+    }
+}
+
+/// What the next block builds on.
+#[derive(Clone, Debug)]
+pub struct Parent {
+    /// Root of the state after the previous block.
+    pub state_root: Digest,
+    /// The previous header with a commit for it; none for the first block.
+    pub last: Option<SignedHeader>,
+    /// The set that signed the previous header.
+    pub last_validators: validator::Set,
+    /// The set that signs the next block.
+    pub validators: validator::Set,
+    /// The set that signs the one after.
+    pub next_validators: validator::Set,
+}
+
+impl Parent {
+    /// Height of the block that builds on this.
+    pub fn next_height(&self) -> Height {
+        self.last.as_ref().map_or(1, |last| last.header.height.value() + 1)
+    }
+
+    /// Time that the next header has to exceed.
+    fn time(&self, genesis: &Genesis) -> Time {
+        self.last.as_ref().map_or(genesis.time, |last| last.header.time)
+    }
+}
+
+/// A block that obeys every rule, with what it does.
+#[derive(Clone, Debug)]
+pub struct ValidBlock {
+    /// The block.
+    pub block: Block,
+    /// Its square, if the bodies were at hand.
+    pub square: Option<Arc<CommittedSquare>>,
+    /// The blobs' places.
+    pub placement: Placement,
+    /// What it writes to the state.
+    pub update: StateUpdate,
+    /// What each transaction paid, in order.
+    pub receipts: Vec<Receipt>,
+}
+
+impl ValidBlock {
+    /// What consensus agrees on.
+    pub fn proposal(&self, genesis: &Genesis) -> Proposal {
+        let domain = genesis.domain();
+        Proposal {
+            header: self.block.header.clone(),
+            ids: self.block.transactions.iter().map(|t| t.id(&domain)).collect(),
+            last_commit: self.block.last_commit.clone(),
+        }
+    }
+}
+
+/// The transactions of the next block, and those that no later block can hold either.
+#[derive(Clone, Debug, Default)]
+pub struct Selected {
+    /// Chosen, in the block's order.
+    pub chosen: Vec<Candidate>,
+    /// Refused for good or until the account changes, with the reason.
+    pub refused: Vec<(TxId, LedgerError)>,
+}
+
+/// Chooses from `candidates` (in order of arrival) by tip per share, as far as block and accounts allow.
+pub fn select<S: StateStore>(
+    genesis: &Genesis,
+    state: State<'_, S>,
+    proposer: &account::Id,
+    candidates: &[Candidate],
+) -> Result<Selected, StateError> {
+    let parameters = &genesis.parameters;
+    let operator = genesis.operator(proposer).unwrap_or_default();
+    let mut ledger = Ledger::new(state, genesis)?;
+    let base_fee = ledger.base_fee();
+    let mut order: Vec<&Candidate> = candidates.iter().collect();
+    order.sort_by_key(|c| {
+        let payload = c.transaction.payload();
+        std::cmp::Reverse(payload.tip.min(payload.fee_cap.saturating_sub(base_fee)))
+    });
+
+    let mut selected = Selected::default();
+    let (mut list_bytes, mut blob_shares, mut chunks) = (0u64, 0u64, 0usize);
+    let capacity = parameters.width().shares() as u64;
+    for candidate in order {
+        let transaction = &candidate.transaction;
+        let bytes = transaction.transaction().encode().len() as u64 + 8;
+        let shares: u64 = transaction.blobs().iter().map(|b| erasure::shares_for(b.len)).sum();
+        let kzg = transaction.transaction().kzg.len();
+        let fits = selected.chosen.len() < parameters.transactions_per_block as usize
+            && list_bytes + bytes + 4 <= parameters.transaction_blob_bytes
+            && blob_shares + shares + erasure::shares_for(list_bytes + bytes + 4) <= capacity
+            && chunks + kzg <= KZG_CHUNKS_PER_BLOCK;
+        if !fits {
+            continue;
+        }
+        match ledger.apply(transaction, operator) {
+            Ok(_) => {
+                list_bytes += bytes;
+                blob_shares += shares;
+                chunks += kzg;
+                selected.chosen.push(candidate.clone());
+            }
+            Err(LedgerError::State(error)) => return Err(error),
+            Err(error) => selected.refused.push((transaction.id(), error)),
+        }
+    }
+    Ok(selected)
+}
+
+/// Builds the block of `chosen`; its time is `now`, or just after the previous header's if that is later.
+pub fn propose<S: StateStore>(
+    genesis: &Genesis,
+    parent: &Parent,
+    state: State<'_, S>,
+    chosen: &[Candidate],
+    proposer: account::Id,
+    now: Time,
+) -> Result<ValidBlock, BlockError> {
+    let transactions: Vec<_> = chosen.iter().map(|c| c.transaction.clone()).collect();
+    let applied = apply(genesis, state, &transactions, &proposer)?;
+    let square = applied.square(chosen)?;
+    let earliest = (parent.time(genesis) + std::time::Duration::from_millis(1)).map_err(|_| BlockError::Time)?;
+    let mut header = expected_header(genesis, parent, proposer, now.max(earliest))?;
+    header.data_hash = Some(Hash::Sha256(square.data_root()));
+    Ok(applied.into_valid(header, parent, &transactions, Some(square)))
+}
+
+/// Whether a header's time is further ahead of the clock than a validator votes for now. Clocks differ, so this
+/// never makes a block invalid.
+pub fn is_early(header: &Header, now: Time) -> bool {
+    (now + std::time::Duration::from_secs(FUTURE_SECONDS)).is_ok_and(|latest| header.time > latest)
+}
+
+/// Checks a proposal with everything in hand; `candidates` are its transactions in order.
+pub fn validate<S: StateStore>(
+    genesis: &Genesis,
+    parent: &Parent,
+    state: State<'_, S>,
+    proposal: &Proposal,
+    candidates: &[Candidate],
+) -> Result<ValidBlock, BlockError> {
+    check_header(genesis, parent, &proposal.header, proposal.last_commit.as_ref())?;
+    if !proposal.ids.iter().eq(candidates.iter().map(|c| c.transaction.id()).collect::<Vec<_>>().iter()) {
+        return Err(BlockError::Transactions);
+    }
+    let transactions: Vec<_> = candidates.iter().map(|c| c.transaction.clone()).collect();
+    let applied = apply(genesis, state, &transactions, &proposal.header.proposer_address)?;
+    let square = applied.square(candidates)?;
+    if proposal.header.data_hash != Some(Hash::Sha256(square.data_root())) {
+        return Err(BlockError::DataRoot);
+    }
+    let mut valid = applied.into_valid(proposal.header.clone(), parent, &transactions, Some(square));
+    valid.block.last_commit.clone_from(&proposal.last_commit);
+    Ok(valid)
+}
+
+/// Checks a decided block by header and transactions alone; its square comes later.
+pub fn validate_decided<S: StateStore>(
+    genesis: &Genesis,
+    parent: &Parent,
+    state: State<'_, S>,
+    block: &Block,
+) -> Result<ValidBlock, BlockError> {
+    check_header(genesis, parent, &block.header, block.last_commit.as_ref())?;
+    let domain = genesis.domain();
+    let transactions = block
+        .transactions
+        .iter()
+        .map(|t| t.clone().verify(&domain, &genesis.parameters).map(Arc::new))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| BlockError::Transaction(error.to_string()))?;
+    let applied = apply(genesis, state, &transactions, &block.header.proposer_address)?;
+    let mut valid = applied.into_valid(block.header.clone(), parent, &transactions, None);
+    valid.block.last_commit.clone_from(&block.last_commit);
+    Ok(valid)
+}
+
+/// Where a block's blobs lie in its square: a pure function of its transactions.
+pub fn place(genesis: &Genesis, block: &Block) -> Result<Placement, BlockError> {
+    let transaction_blob = erasure::transaction_blob(&transaction_list(block.transactions.iter()));
+    place_blobs(genesis, &transaction_blob, block.transactions.iter())
+}
+
+fn place_blobs<'a>(
+    genesis: &Genesis,
+    transaction_blob: &[u8],
+    transactions: impl Iterator<Item = &'a Transaction>,
+) -> Result<Placement, BlockError> {
+    let metas = transactions.flat_map(|transaction| {
+        transaction.blobs().iter().map(|blob| BlobMeta {
+            namespace: blob.namespace,
+            commitment: blob.commitment,
+            len: blob.len,
+            signer: *transaction.payload.sender.as_bytes(),
+            foreign: blob.foreign.clone(),
+        })
+    });
+    erasure::Index::place(transaction_blob, metas.collect(), genesis.parameters.width())
+        .map_err(|error| BlockError::Square(error.to_string()))
+}
+
+struct Applied {
+    transaction_blob: Vec<u8>,
+    placement: Placement,
+    update: StateUpdate,
+    receipts: Vec<Receipt>,
+}
+
+/// Applies transactions to the ledger and places their blobs.
+fn apply<S: StateStore>(
+    genesis: &Genesis,
+    state: State<'_, S>,
+    transactions: &[Arc<VerifiedTransaction>],
+    proposer: &account::Id,
+) -> Result<Applied, BlockError> {
+    let parameters = &genesis.parameters;
+    let limit = parameters.transactions_per_block as usize;
+    if transactions.len() > limit {
+        return Err(BlockError::TooMany { what: "transactions", got: transactions.len(), limit });
+    }
+    let chunks: usize = transactions.iter().map(|t| t.transaction().kzg.len()).sum();
+    if chunks > KZG_CHUNKS_PER_BLOCK {
+        return Err(BlockError::TooMany { what: "eip4844 chunks", got: chunks, limit: KZG_CHUNKS_PER_BLOCK });
+    }
+    let operator = genesis.operator(proposer).ok_or(BlockError::Proposer)?;
+    let mut ledger = Ledger::new(state, genesis)?;
+    let receipts = transactions
+        .iter()
+        .map(|transaction| ledger.apply(transaction, operator))
+        .collect::<Result<Vec<_>, _>>()?;
+    let transaction_blob =
+        erasure::transaction_blob(&transaction_list(transactions.iter().map(|t| t.transaction())));
+    let limit = parameters.transaction_blob_bytes as usize;
+    if transaction_blob.len() > limit {
+        return Err(BlockError::TooMany { what: "transaction blob bytes", got: transaction_blob.len(), limit });
+    }
+    let placement =
+        place_blobs(genesis, &transaction_blob, transactions.iter().map(|t| t.transaction()))?;
+    Ok(Applied { transaction_blob, placement, update: ledger.finish()?, receipts })
+}
+
+impl Applied {
+    fn square(&self, candidates: &[Candidate]) -> Result<Arc<CommittedSquare>, BlockError> {
+        let blobs: Vec<_> = candidates.iter().flat_map(|c| c.blobs.iter().cloned()).collect();
+        build_square(&self.placement, &self.transaction_blob, &blobs).map(Arc::new)
+    }
+
+    fn into_valid(
+        self,
+        header: Header,
+        parent: &Parent,
+        transactions: &[Arc<VerifiedTransaction>],
+        square: Option<Arc<CommittedSquare>>,
+    ) -> ValidBlock {
+        let block = Block {
+            header,
+            transactions: transactions.iter().map(|t| t.transaction().clone()).collect(),
+            last_commit: parent.last.as_ref().map(|last| last.commit.clone()),
+        };
+        ValidBlock { block, square, placement: self.placement, update: self.update, receipts: self.receipts }
+    }
+}
+
+/// `blobs` in transaction order, then blob order.
+fn build_square(
+    placement: &Placement,
+    transaction_blob: &[u8],
+    blobs: &[Arc<CheckedBlob>],
+) -> Result<CommittedSquare, BlockError> {
+    let missing = || BlockError::Square("a blob's bytes are missing".into());
+    let ordered = placement
+        .order
+        .iter()
+        .map(|&at| blobs.get(at).map(|blob| &blob.bytes()[..]).ok_or_else(missing))
+        .collect::<Result<Vec<_>, _>>()?;
+    let square = OriginalSquare::build(placement, transaction_blob, &ordered)
+        .map_err(|error| BlockError::Square(error.to_string()))?;
+    Ok(square.commit(placement.index.clone()))
+}
+
+/// The header that follows from the parent, all but its data root.
+fn expected_header(
+    genesis: &Genesis,
+    parent: &Parent,
+    proposer: account::Id,
+    time: Time,
+) -> Result<Header, BlockError> {
+    let height = block::Height::try_from(parent.next_height()).map_err(|_| BlockError::Header("height"))?;
+    let empty = simple_hash_from_byte_vectors::<Sha256>(&[] as &[Vec<u8>]);
+    Ok(Header {
+        version: Version { block: BLOCK_PROTOCOL, app: RULES_VERSION },
+        chain_id: chain::Id::try_from(genesis.chain_id.as_str()).map_err(|_| BlockError::Header("chain_id"))?,
+        height,
+        time,
+        last_block_id: parent.last.as_ref().map(|last| last.commit.block_id),
+        last_commit_hash: Some(commit_hash(parent.last.as_ref().map(|last| &last.commit))),
+        data_hash: None,
+        validators_hash: parent.validators.hash(),
+        next_validators_hash: parent.next_validators.hash(),
+        consensus_hash: genesis.parameters.hash(),
+        app_hash: AppHash::try_from(parent.state_root.to_vec()).map_err(|_| BlockError::Header("app_hash"))?,
+        last_results_hash: Some(Hash::Sha256(empty)),
+        evidence_hash: Some(Hash::Sha256(empty)),
+        proposer_address: proposer,
+    })
+}
+
+/// Tendermint's hash of a commit: its signatures as leaves.
+fn commit_hash(commit: Option<&Commit>) -> Hash {
+    let signatures: Vec<Vec<u8>> = commit
+        .map(|commit| {
+            commit
+                .signatures
+                .iter()
+                .map(|signature| prost::Message::encode_to_vec(&RawCommitSig::from(signature.clone())))
+                .collect()
+        })
+        .unwrap_or_default();
+    Hash::Sha256(simple_hash_from_byte_vectors::<Sha256>(&signatures))
+}
+
+fn check_header(
+    genesis: &Genesis,
+    parent: &Parent,
+    header: &Header,
+    last_commit: Option<&Commit>,
+) -> Result<(), BlockError> {
+    let expected = expected_header(genesis, parent, header.proposer_address, header.time)?;
+    let checks = [
+        ("version", header.version == expected.version),
+        ("chain_id", header.chain_id == expected.chain_id),
+        ("height", header.height == expected.height),
+        ("validators_hash", header.validators_hash == expected.validators_hash),
+        ("next_validators_hash", header.next_validators_hash == expected.next_validators_hash),
+        ("consensus_hash", header.consensus_hash == expected.consensus_hash),
+        ("app_hash", header.app_hash == expected.app_hash),
+        ("last_results_hash", header.last_results_hash == expected.last_results_hash),
+        ("evidence_hash", header.evidence_hash == expected.evidence_hash),
+        ("last_commit_hash", header.last_commit_hash == Some(commit_hash(last_commit))),
+        ("last_block_id", header.last_block_id == last_commit.map(|commit| commit.block_id)),
+        ("proposer_address", parent.validators.validator(header.proposer_address).is_some()),
+    ];
+    if let Some((field, _)) = checks.into_iter().find(|(_, holds)| !holds) {
+        return Err(BlockError::Header(field));
+    }
+    if header.time <= parent.time(genesis) {
+        return Err(BlockError::Time);
+    }
+    match (&parent.last, last_commit) {
+        (None, None) => Ok(()),
+        (Some(last), Some(commit)) => verify_last_commit(&last.header, commit, &parent.last_validators),
+        _ => Err(BlockError::LastCommit("present exactly from height 2 on".into())),
+    }
+}
+
+/// More than two thirds of `validators` signed `header` in `commit`.
+pub fn verify_last_commit(header: &Header, commit: &Commit, validators: &validator::Set) -> Result<(), BlockError> {
+    let bad = |error: String| BlockError::LastCommit(error);
+    if commit.block_id.hash != header.hash() {
+        return Err(bad("signs another header".into()));
+    }
+    if commit.signatures.len() != validators.validators().len() {
+        return Err(bad(format!("{} signatures for {} validators", commit.signatures.len(), validators.validators().len())));
+    }
+    let signed = SignedHeader::new(header.clone(), commit.clone()).map_err(|error| bad(error.to_string()))?;
+    ProdVotingPowerCalculator::default()
+        .check_signers_overlap(&signed, validators)
+        .map_err(|error| bad(error.to_string()))
+}
+
+/// Why a block is invalid. Its proposer is at fault, except for [`BlockError::State`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlockError {
+    /// A header field does not follow from the chain.
+    #[error("header.{0} does not follow from the previous block")]
+    Header(&'static str),
+    /// Not after the previous header.
+    #[error("header.time must be after the previous header's")]
+    Time,
+    /// The proposer is no validator.
+    #[error("the proposer is not in the validator set")]
+    Proposer,
+    /// The previous block's commit does not hold.
+    #[error("last_commit: {0}")]
+    LastCommit(String),
+    /// The transactions are not those that the proposal names.
+    #[error("the transactions are not those that the proposal names")]
+    Transactions,
+    /// A transaction is invalid in itself.
+    #[error("a transaction is invalid: {0}")]
+    Transaction(String),
+    /// A transaction is invalid at its place.
+    #[error("a transaction cannot be included: {0}")]
+    Ledger(LedgerError),
+    /// Over a limit.
+    #[error("{what}: at most {limit} in a block, got {got}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// Allowed.
+        limit: usize,
+        /// Found.
+        got: usize,
+    },
+    /// The blobs do not fit a square.
+    #[error("square: {0}")]
+    Square(String),
+    /// The square has another root than the header.
+    #[error("data_hash is not the data root of the block's square")]
+    DataRoot,
+    /// This node's storage failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl From<LedgerError> for BlockError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::State(error) => Self::State(error),
+            error => Self::Ledger(error),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Protobuf forms of what is hashed, stored and sent. Decoding is canonical: bytes that would not be written
+//! again the same way are refused.
+
+use erasure::{ForeignCommitment, ForeignKind, Namespace};
+use prost::Message;
+
+use crate::{
+    address::Address,
+    transaction::{Action, BlobHeader, KzgOpening, Payload, Submission, Transaction},
+};
+
+/// Why bytes are no message. Their sender is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Not protobuf, or of another message.
+    #[error("malformed protobuf: {0}")]
+    Protobuf(String),
+    /// A field has the wrong number of bytes.
+    #[error("{field}: expected {expected} bytes, got {got}")]
+    Length {
+        /// Which field.
+        field: &'static str,
+        /// Bytes wanted.
+        expected: usize,
+        /// Bytes found.
+        got: usize,
+    },
+    /// A field holds a value that it cannot have.
+    #[error("{field}: {reason}")]
+    Field {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A field that must be there is not.
+    #[error("{0}: missing")]
+    Missing(&'static str),
+    /// A second way of writing the same message.
+    #[error("not the canonical encoding of this message")]
+    NotCanonical,
+    /// More elements than the limit.
+    #[error("{field}: at most {limit}, got {got}")]
+    TooMany {
+        /// Which field.
+        field: &'static str,
+        /// Elements allowed.
+        limit: usize,
+        /// Elements found.
+        got: usize,
+    },
+}
+
+impl From<prost::DecodeError> for DecodeError {
+    fn from(error: prost::DecodeError) -> Self {
+        Self::Protobuf(error.to_string())
+    }
+}
+
+pub(crate) fn fixed<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], DecodeError> {
+    bytes.try_into().map_err(|_| DecodeError::Length { field, expected: N, got: bytes.len() })
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ForeignMessage {
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct BlobMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    namespace: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    commitment: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    len: u64,
+    #[prost(message, repeated, tag = "4")]
+    foreign: Vec<ForeignMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SubmitBlobsMessage {
+    #[prost(message, repeated, tag = "1")]
+    blobs: Vec<BlobMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TransferMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    to: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    amount: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum ActionMessage {
+    #[prost(message, tag = "6")]
+    SubmitBlobs(SubmitBlobsMessage),
+    #[prost(message, tag = "7")]
+    Transfer(TransferMessage),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TransactionMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    sender: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    salt: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    valid_until: u64,
+    #[prost(uint64, tag = "4")]
+    fee_cap: u64,
+    #[prost(uint64, tag = "5")]
+    tip: u64,
+    #[prost(oneof = "ActionMessage", tags = "6, 7")]
+    action: Option<ActionMessage>,
+    /// 96 bytes an opening: commitment ‖ proof.
+    #[prost(bytes = "vec", tag = "14")]
+    kzg: Vec<u8>,
+    #[prost(bytes = "vec", tag = "15")]
+    signature: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SubmissionMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    transaction: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    bodies: Vec<Vec<u8>>,
+}
+
+pub(crate) fn encode_transaction(transaction: &Transaction) -> Vec<u8> {
+    let payload = &transaction.payload;
+    let action = match &payload.action {
+        Action::SubmitBlobs { blobs } => {
+            ActionMessage::SubmitBlobs(SubmitBlobsMessage { blobs: blobs.iter().map(blob_message).collect() })
+        }
+        Action::Transfer { to, amount } => {
+            ActionMessage::Transfer(TransferMessage { to: to.as_bytes().to_vec(), amount: *amount })
+        }
+    };
+    TransactionMessage {
+        sender: payload.sender.as_bytes().to_vec(),
+        salt: payload.salt.to_vec(),
+        valid_until: payload.valid_until,
+        fee_cap: payload.fee_cap,
+        tip: payload.tip,
+        action: Some(action),
+        kzg: transaction.kzg.iter().flat_map(|o| o.commitment.into_iter().chain(o.proof)).collect(),
+        signature: transaction.signature.to_vec(),
+    }
+    .encode_to_vec()
+}
+
+fn blob_message(blob: &BlobHeader) -> BlobMessage {
+    BlobMessage {
+        namespace: blob.namespace.as_bytes().to_vec(),
+        commitment: blob.commitment.to_vec(),
+        len: blob.len,
+        foreign: blob
+            .foreign
+            .iter()
+            .map(|f| ForeignMessage { kind: f.kind as u32, value: f.value.to_vec() })
+            .collect(),
+    }
+}
+
+pub(crate) fn decode_transaction(bytes: &[u8]) -> Result<Transaction, DecodeError> {
+    let message = TransactionMessage::decode(bytes)?;
+    let action = match message.action.ok_or(DecodeError::Missing("action"))? {
+        ActionMessage::SubmitBlobs(submit) => Action::SubmitBlobs {
+            blobs: submit.blobs.iter().map(decode_blob).collect::<Result<_, _>>()?,
+        },
+        ActionMessage::Transfer(transfer) => Action::Transfer {
+            to: Address::from_bytes(fixed("transfer.to", &transfer.to)?),
+            amount: transfer.amount,
+        },
+    };
+    let transaction = Transaction {
+        payload: Payload {
+            sender: Address::from_bytes(fixed("sender", &message.sender)?),
+            salt: fixed("salt", &message.salt)?,
+            valid_until: message.valid_until,
+            fee_cap: message.fee_cap,
+            tip: message.tip,
+            action,
+        },
+        kzg: message
+            .kzg
+            .chunks(96)
+            .map(|opening| {
+                let opening: [u8; 96] = fixed("kzg", opening)?;
+                let (commitment, proof) = opening.split_at(48);
+                Ok(KzgOpening { commitment: fixed("kzg", commitment)?, proof: fixed("kzg", proof)? })
+            })
+            .collect::<Result<_, DecodeError>>()?,
+        signature: fixed("signature", &message.signature)?,
+    };
+    if encode_transaction(&transaction) != bytes {
+        return Err(DecodeError::NotCanonical);
+    }
+    Ok(transaction)
+}
+
+fn decode_blob(message: &BlobMessage) -> Result<BlobHeader, DecodeError> {
+    Ok(BlobHeader {
+        namespace: Namespace::from_bytes(&message.namespace)
+            .map_err(|error| DecodeError::Field { field: "blobs.namespace", reason: error.to_string() })?,
+        commitment: fixed("blobs.commitment", &message.commitment)?,
+        len: message.len,
+        foreign: message
+            .foreign
+            .iter()
+            .map(|f| {
+                let kind = u8::try_from(f.kind).ok().and_then(|kind| ForeignKind::try_from(kind).ok());
+                Ok(ForeignCommitment {
+                    kind: kind.ok_or_else(|| DecodeError::Field {
+                        field: "blobs.foreign.kind",
+                        reason: format!("kinds are 1 to 5, got {}", f.kind),
+                    })?,
+                    value: fixed("blobs.foreign.value", &f.value)?,
+                })
+            })
+            .collect::<Result<_, DecodeError>>()?,
+    })
+}
+
+pub(crate) fn encode_submission(submission: &Submission) -> Vec<u8> {
+    // Field by field, so that megabytes are copied once.
+    let transaction = submission.transaction.encode();
+    let mut out = Vec::with_capacity(
+        transaction.len() + 16 + submission.bodies.iter().map(|body| body.len() + 16).sum::<usize>(),
+    );
+    prost::encoding::bytes::encode(1, &transaction, &mut out);
+    for body in &submission.bodies {
+        prost::encoding::bytes::encode(2, body, &mut out);
+    }
+    out
+}
+
+pub(crate) fn decode_submission(bytes: &[u8]) -> Result<Submission, DecodeError> {
+    let message = SubmissionMessage::decode(bytes)?;
+    let transaction = decode_transaction(&message.transaction)?;
+    let blobs = transaction.blobs().len();
+    if message.bodies.len() != blobs {
+        return Err(DecodeError::Field {
+            field: "bodies",
+            reason: format!("the transaction announces {blobs} blobs, {} bodies came along", message.bodies.len()),
+        });
+    }
+    Ok(Submission { transaction, bodies: message.bodies })
+}

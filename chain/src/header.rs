@@ -1,0 +1,275 @@
+//! Tendermint headers: what a light client carries, and verification by the stock light-client verifier.
+
+use std::{cmp::Ordering, time::Duration};
+
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use tendermint::{Hash, Time, block::signed_header::SignedHeader, validator};
+use tendermint_light_client_verifier::{
+    ProdVerifier, Verdict, Verifier,
+    options::Options,
+    types::{TrustThreshold, TrustedBlockState, UntrustedBlockState},
+};
+use tendermint_proto::v0_38::types as raw;
+
+use crate::{Height, codec::DecodeError, genesis::Checkpoint};
+
+/// Longest encoding of a light block: 10,000 validators with their signatures and keys fit.
+const LIGHT_BLOCK_BYTES: usize = 4 * 1024 * 1024;
+
+/// A header with its commit and the validator sets that it names; nothing has been checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LightBlock {
+    /// The header and the signatures over it.
+    pub signed_header: SignedHeader,
+    /// The set that signed it.
+    pub validators: validator::Set,
+    /// The set that signs the next one.
+    pub next_validators: validator::Set,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LightBlockMessage {
+    #[prost(message, optional, tag = "1")]
+    signed_header: Option<raw::SignedHeader>,
+    #[prost(message, optional, tag = "2")]
+    validators: Option<raw::ValidatorSet>,
+    /// Left out where it equals `validators`.
+    #[prost(message, optional, tag = "3")]
+    next_validators: Option<raw::ValidatorSet>,
+}
+
+impl LightBlock {
+    /// The header's height.
+    pub fn height(&self) -> Height {
+        self.signed_header.header.height.value()
+    }
+
+    /// Protobuf: Tendermint's `SignedHeader` in field 1, its `ValidatorSet` in 2 and, where it changes, in 3.
+    pub fn encode(&self) -> Vec<u8> {
+        LightBlockMessage {
+            signed_header: Some(self.signed_header.clone().into()),
+            validators: Some(self.validators.clone().into()),
+            next_validators: (self.next_validators != self.validators).then(|| self.next_validators.clone().into()),
+        }
+        .encode_to_vec()
+    }
+
+    /// Reads what [`Self::encode`] wrote; at most 4 MiB.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > LIGHT_BLOCK_BYTES {
+            let limit = LIGHT_BLOCK_BYTES;
+            return Err(DecodeError::TooMany { field: "light_block.bytes", limit, got: bytes.len() });
+        }
+        let message = LightBlockMessage::decode(bytes)?;
+        let bad = |field| move |error: tendermint::Error| DecodeError::Field { field, reason: error.to_string() };
+        let signed_header = message.signed_header.ok_or(DecodeError::Missing("signed_header"))?;
+        let validators: validator::Set =
+            message.validators.ok_or(DecodeError::Missing("validators"))?.try_into().map_err(bad("validators"))?;
+        Ok(Self {
+            signed_header: signed_header.try_into().map_err(bad("signed_header"))?,
+            next_validators: match message.next_validators {
+                Some(set) => set.try_into().map_err(bad("next_validators"))?,
+                None => validators.clone(),
+            },
+            validators,
+        })
+    }
+
+    fn untrusted(&self) -> UntrustedBlockState<'_> {
+        UntrustedBlockState {
+            signed_header: &self.signed_header,
+            validators: &self.validators,
+            next_validators: Some(&self.next_validators),
+        }
+    }
+
+    /// The sets are those that the header names.
+    fn check_sets(&self) -> Result<(), HeaderError> {
+        let header = &self.signed_header.header;
+        if self.validators.hash() != header.validators_hash
+            || self.next_validators.hash() != header.next_validators_hash
+        {
+            return Err(HeaderError::Invalid("the validator sets are not those that the header names".into()));
+        }
+        Ok(())
+    }
+}
+
+/// How far a verified header may be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrustOptions {
+    /// How old a header may be to verify others from it; below the chain's unbonding period.
+    pub trusting_period: Duration,
+    /// How far ahead of the local clock a header may be.
+    pub clock_drift: Duration,
+}
+
+/// A light block that is a checkpoint, or follows from one through signatures or hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedHeader {
+    block: LightBlock,
+    hash: [u8; 32],
+    data_root: [u8; 32],
+}
+
+impl VerifiedHeader {
+    fn new(block: LightBlock) -> Result<Self, HeaderError> {
+        let missing = |what: &str| HeaderError::Invalid(format!("the header has no {what}"));
+        let Hash::Sha256(hash) = block.signed_header.header.hash() else { return Err(missing("hash")) };
+        let Some(Hash::Sha256(data_root)) = block.signed_header.header.data_hash else {
+            return Err(missing("data root"));
+        };
+        Ok(Self { block, hash, data_root })
+    }
+
+    /// The checkpoint's own header, if it is the one and young enough.
+    pub fn from_checkpoint(
+        block: LightBlock,
+        chain_id: &str,
+        checkpoint: &Checkpoint,
+        now: Time,
+        options: &TrustOptions,
+    ) -> Result<Self, HeaderError> {
+        let header = &block.signed_header.header;
+        if header.chain_id.as_str() != chain_id {
+            return Err(HeaderError::Chain { expected: chain_id.into(), got: header.chain_id.to_string() });
+        }
+        if header.hash() != Hash::Sha256(checkpoint.hash) || block.height() != checkpoint.height {
+            return Err(HeaderError::NotTheCheckpoint {
+                height: checkpoint.height,
+                expected: hex::encode(checkpoint.hash),
+                got: header.hash().to_string().to_lowercase(),
+            });
+        }
+        check_age(header.time, now, options)?;
+        block.check_sets()?;
+        Self::new(block)
+    }
+
+    /// A later header, adjacent or not, signed by enough of the stake that this one trusts.
+    pub fn advance(&self, block: LightBlock, now: Time, options: &TrustOptions) -> Result<Self, HeaderError> {
+        let header = &self.block.signed_header.header;
+        check_age(header.time, now, options)?;
+        let trusted = TrustedBlockState {
+            chain_id: &header.chain_id,
+            header_time: header.time,
+            height: header.height,
+            next_validators: &self.block.next_validators,
+            next_validators_hash: header.next_validators_hash,
+        };
+        let stock = Options {
+            trust_threshold: TrustThreshold::ONE_THIRD,
+            trusting_period: options.trusting_period,
+            clock_drift: options.clock_drift,
+        };
+        match ProdVerifier::default().verify_update_header(block.untrusted(), trusted, &stock, now) {
+            Verdict::Success => Self::new(block),
+            Verdict::NotEnoughTrust(_) => {
+                Err(HeaderError::NotEnoughTrust { from: self.height(), to: block.height() })
+            }
+            Verdict::Invalid(detail) => Err(HeaderError::Invalid(detail.to_string())),
+        }
+    }
+
+    /// The header just before, which this one names by its hash.
+    pub fn step_back(&self, block: LightBlock) -> Result<Self, HeaderError> {
+        let named = self.block.signed_header.header.last_block_id.map(|id| id.hash);
+        let follows = block.height().checked_add(1).map(|next| next.cmp(&self.height())) == Some(Ordering::Equal);
+        if !follows || named != Some(block.signed_header.header.hash()) {
+            return Err(HeaderError::NotThePredecessor { height: self.height() });
+        }
+        block.check_sets()?;
+        Self::new(block)
+    }
+
+    /// Height.
+    pub fn height(&self) -> Height {
+        self.block.height()
+    }
+
+    /// The header's time.
+    pub fn time(&self) -> Time {
+        self.block.signed_header.header.time
+    }
+
+    /// The header's hash.
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// The data root that the block's square has.
+    pub fn data_root(&self) -> [u8; 32] {
+        self.data_root
+    }
+
+    /// The header.
+    pub fn header(&self) -> &tendermint::block::Header {
+        &self.block.signed_header.header
+    }
+
+    /// The header with commit and validator sets.
+    pub fn light_block(&self) -> &LightBlock {
+        &self.block
+    }
+}
+
+fn check_age(time: Time, now: Time, options: &TrustOptions) -> Result<(), HeaderError> {
+    let age = now.duration_since(time).unwrap_or_default();
+    if age >= options.trusting_period {
+        return Err(HeaderError::TooOld { age_seconds: age.as_secs(), limit_seconds: options.trusting_period.as_secs() });
+    }
+    Ok(())
+}
+
+/// Why a header is not verified.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// Of another chain.
+    #[error("the header is of chain '{got}', expected '{expected}'")]
+    Chain {
+        /// Wanted.
+        expected: String,
+        /// Found.
+        got: String,
+    },
+    /// Not the header that the checkpoint names. The peer is at fault, or the checkpoint is of another chain.
+    #[error("header {height} has hash {got}, the checkpoint says {expected}")]
+    NotTheCheckpoint {
+        /// The checkpoint's height.
+        height: Height,
+        /// Its hash.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// The trusted header is too old to start from: validators that signed it may have left with their stake.
+    #[error(
+        "the trusted header is {age_seconds} s old, the trusting period is {limit_seconds} s; \
+         get a newer checkpoint from a source you trust"
+    )]
+    TooOld {
+        /// Its age.
+        age_seconds: u64,
+        /// Age allowed.
+        limit_seconds: u64,
+    },
+    /// Too little of the trusted stake signed; headers in between may bridge it.
+    #[error("too little of the stake trusted at {from} signed {to}; verify a header in between")]
+    NotEnoughTrust {
+        /// Trusted height.
+        from: Height,
+        /// Wanted height.
+        to: Height,
+    },
+    /// A signature, hash, height or time is wrong. The peer is at fault.
+    #[error("invalid header: {0}")]
+    Invalid(String),
+    /// Not the header that the later one names.
+    #[error("the header is not the predecessor that header {height} names")]
+    NotThePredecessor {
+        /// The later header's height.
+        height: Height,
+    },
+}

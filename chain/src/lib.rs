@@ -1,0 +1,59 @@
+//! Weft's headers, transactions, ledger, fees and block validity, as pure functions.
+//!
+//! ```text
+//!  Submission ─ verify ─▶ VerifiedTransaction ┐
+//!             ─ check  ─▶ CheckedBlob ────────┤
+//!                                             ├─ propose ─▶ Candidate ─ validate ─▶ ValidBlock
+//!  Ledger over a TreeReader ──────────────────┘                                     │
+//!                                                      CommittedSquare, StateUpdate ┘
+//!  LightBlock ─ VerifiedHeader::advance ─▶ VerifiedHeader
+//! ```
+//!
+//! No clock, randomness or I/O: `now` is an argument, the state is read through [`jmt::storage::TreeReader`],
+//! effects are returned as values. Nothing that comes from a peer, the disk or a user panics here.
+
+mod address;
+mod block;
+mod body;
+mod codec;
+mod eip712;
+pub mod fees;
+mod genesis;
+mod header;
+mod hex_text;
+mod ledger;
+mod outcome;
+mod proposal;
+mod state;
+mod transaction;
+
+pub use address::{Address, KeyError, SecretKey};
+pub use block::{
+    Block, BlockError, Candidate, Parent, Selected, ValidBlock, is_early, place, propose, select, validate, validate_decided,
+    verify_last_commit,
+};
+pub use body::{BodyError, CheckedBlob};
+pub use codec::DecodeError;
+pub use eip712::Domain;
+pub use genesis::{Checkpoint, Genesis, GenesisAccount, GenesisError, GenesisValidator, NetworkConfig, Parameters};
+pub use hex_text::HexError;
+pub use header::{HeaderError, LightBlock, TrustOptions, VerifiedHeader};
+pub use ledger::{Ledger, LedgerError, Receipt};
+pub use outcome::{Outcome, Reason, TxStatus};
+pub use proposal::Proposal;
+pub use state::{MemoryState, State, StateError, StateStore, StateUpdate};
+pub use transaction::{
+    Action, BlobHeader, KzgOpening, OTHER_HORIZON, Payload, SUBMIT_HORIZON, Submission, Transaction, TransactionError, TxId, VerifiedTransaction,
+};
+
+/// A sum of money in nano: 10^9 nano are one WEFT. Sums are checked; nothing wraps.
+pub type Amount = u64;
+
+/// A block's height; the first block has height 1, genesis 0.
+pub type Height = u64;
+
+/// One WEFT in nano.
+pub const NANO_PER_WEFT: Amount = 1_000_000_000;
+
+/// Version of the rules that this crate implements, `version.app` of every header.
+pub const RULES_VERSION: u64 = 1;

@@ -1,0 +1,409 @@
+//! Transactions: a signed payload without a sequence number, and what makes one valid in itself.
+//!
+//! The id is the payload's EIP-712 digest, never a function of the signature, so a re-signed copy is the same
+//! transaction. What needs the ledger (expiry, balance, repetition) is checked in [`crate::Ledger`].
+
+use erasure::{ForeignCommitment, ForeignKind, Namespace, shares_for};
+
+use crate::{
+    Amount, Height,
+    address::{Address, KeyError},
+    body,
+    codec::{self, DecodeError},
+    eip712::Domain,
+    fees::blob_shares,
+    genesis::Parameters,
+    hex_text::hex_text,
+};
+
+/// Bytes of one EIP-4844 blob, the unit of its foreign commitment.
+pub(crate) const KZG_CHUNK_BYTES: u64 = 131_072;
+
+/// EIP-4844 chunks in one blob at most.
+pub(crate) const KZG_CHUNKS_PER_BLOB: u64 = 8;
+
+/// EIP-4844 chunks in one block at most.
+pub(crate) const KZG_CHUNKS_PER_BLOCK: usize = 64;
+
+/// How far ahead `valid_until` may lie for a submission, in blocks.
+pub const SUBMIT_HORIZON: Height = 100;
+
+/// How far ahead `valid_until` may lie for any other transaction, in blocks.
+pub const OTHER_HORIZON: Height = 10_000;
+
+/// A transaction's id: the EIP-712 digest of its payload.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TxId(pub [u8; 32]);
+hex_text!(TxId, 32, "");
+
+/// One blob as its transaction announces it; the bytes travel apart, as the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobHeader {
+    /// Whose blob it is.
+    pub namespace: Namespace,
+    /// Blob commitment (design §4.4).
+    pub commitment: [u8; 32],
+    /// Bytes.
+    pub len: u64,
+    /// Hashes in other systems' schemes, ascending by kind.
+    pub foreign: Vec<ForeignCommitment>,
+}
+
+impl BlobHeader {
+    /// Describes `bytes`, with the hashes of `kinds` that need nothing but the bytes; `kzg` are the blob's
+    /// openings where it carries EIP-4844 commitments.
+    pub fn describe(
+        namespace: Namespace,
+        bytes: &[u8],
+        kinds: &[ForeignKind],
+        kzg: &[KzgOpening],
+    ) -> Result<Self, TransactionError> {
+        let mut foreign = Vec::new();
+        let mut kinds = kinds.to_vec();
+        kinds.sort_unstable();
+        kinds.dedup();
+        for kind in kinds {
+            match kind {
+                ForeignKind::Eip4844 => foreign.extend(kzg.iter().map(KzgOpening::foreign)),
+                kind => foreign.push(body::hash_foreign(kind, bytes).ok_or(TransactionError::ForeignInactive(kind))?),
+            }
+        }
+        Ok(Self {
+            namespace,
+            commitment: erasure::blob_commitment(&namespace, bytes),
+            len: bytes.len() as u64,
+            foreign,
+        })
+    }
+
+    /// Shares that this blob counts in fees and in a block's capacity.
+    pub fn shares(&self) -> u64 {
+        blob_shares(self.len, self.foreign.iter().map(|f| f.kind))
+    }
+
+    /// EIP-4844 chunks that the blob claims.
+    pub(crate) fn kzg_chunks(&self) -> usize {
+        self.foreign.iter().filter(|f| f.kind == ForeignKind::Eip4844).count()
+    }
+
+    fn check(&self, at: usize, parameters: &Parameters) -> Result<(), TransactionError> {
+        if self.len == 0 || self.len > parameters.max_blob_bytes {
+            return Err(TransactionError::BlobLength { blob: at, got: self.len, limit: parameters.max_blob_bytes });
+        }
+        if self.namespace.is_reserved() {
+            return Err(TransactionError::ReservedNamespace { blob: at });
+        }
+        let mut last: Option<ForeignKind> = None;
+        for kind in self.foreign.iter().map(|f| f.kind) {
+            if !body::is_active(kind) {
+                return Err(TransactionError::ForeignInactive(kind));
+            }
+            if last.is_some_and(|last| last > kind || (last == kind && kind != ForeignKind::Eip4844)) {
+                return Err(TransactionError::ForeignOrder { blob: at });
+            }
+            last = Some(kind);
+        }
+        let chunks = self.kzg_chunks() as u64;
+        if chunks > 0 && (chunks > KZG_CHUNKS_PER_BLOB || self.len != chunks * KZG_CHUNK_BYTES) {
+            return Err(TransactionError::KzgLength { blob: at, len: self.len, chunks });
+        }
+        Ok(())
+    }
+}
+
+/// A KZG commitment to 131,072 bytes and the proof of its evaluation, as EIP-4844 has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KzgOpening {
+    /// Compressed G1 point.
+    pub commitment: [u8; 48],
+    /// Compressed G1 point.
+    pub proof: [u8; 48],
+}
+
+impl KzgOpening {
+    /// The versioned hash, as a foreign commitment.
+    pub fn foreign(&self) -> ForeignCommitment {
+        ForeignCommitment {
+            kind: ForeignKind::Eip4844,
+            value: erasure::foreign::eip4844_versioned_hash(&self.commitment),
+        }
+    }
+}
+
+/// What a transaction does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Publishes blobs.
+    SubmitBlobs {
+        /// The blobs, in the submitter's order.
+        blobs: Vec<BlobHeader>,
+    },
+    /// Moves money.
+    Transfer {
+        /// Receiver.
+        to: Address,
+        /// In nano.
+        amount: Amount,
+    },
+}
+
+/// What is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// Who pays and signs.
+    pub sender: Address,
+    /// Random; tells transactions of one sender apart.
+    pub salt: [u8; 16],
+    /// Last height at which the transaction may be included.
+    pub valid_until: Height,
+    /// Most that is paid per share, base fee and tip together, in nano.
+    pub fee_cap: u64,
+    /// Paid to the proposer per share on top of the base fee, as far as the cap leaves room, in nano.
+    pub tip: u64,
+    /// What it does.
+    pub action: Action,
+}
+
+/// A signed payload; nothing about it has been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// What was signed.
+    pub payload: Payload,
+    /// One opening for each EIP-4844 chunk of the blobs, in order. Bound by the versioned hashes.
+    pub kzg: Vec<KzgOpening>,
+    /// secp256k1 over the EIP-712 digest: r ‖ s ‖ v, s in the lower half, v 27 or 28.
+    pub signature: [u8; 65],
+}
+
+impl Transaction {
+    /// Canonical protobuf bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode_transaction(self)
+    }
+
+    /// Reads what [`Self::encode`] wrote, and nothing else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode_transaction(bytes)
+    }
+
+    /// The id on the chain of `domain`.
+    pub fn id(&self, domain: &Domain) -> TxId {
+        TxId(self.payload.digest(domain))
+    }
+
+    /// The blobs' headers; empty for other kinds.
+    pub fn blobs(&self) -> &[BlobHeader] {
+        match &self.payload.action {
+            Action::SubmitBlobs { blobs } => blobs,
+            Action::Transfer { .. } => &[],
+        }
+    }
+
+    /// Shares charged: its own bytes, and what each blob counts.
+    pub fn shares(&self) -> u64 {
+        self.blobs().iter().map(BlobHeader::shares).fold(shares_for(self.encode().len() as u64), u64::saturating_add)
+    }
+
+    /// Checks all that can be checked without the ledger and the bodies: limits first, then the signature.
+    pub fn verify(self, domain: &Domain, parameters: &Parameters) -> Result<VerifiedTransaction, TransactionError> {
+        if let Action::SubmitBlobs { blobs } = &self.payload.action {
+            let limit = parameters.blobs_per_transaction as usize;
+            if blobs.is_empty() || blobs.len() > limit {
+                return Err(TransactionError::BlobCount { got: blobs.len(), limit });
+            }
+            for (at, blob) in blobs.iter().enumerate() {
+                blob.check(at, parameters)?;
+            }
+        }
+        let claimed: Vec<_> =
+            self.blobs().iter().flat_map(|b| &b.foreign).filter(|f| f.kind == ForeignKind::Eip4844).cloned().collect();
+        if claimed.len() > KZG_CHUNKS_PER_BLOCK {
+            return Err(TransactionError::KzgCount { got: claimed.len(), limit: KZG_CHUNKS_PER_BLOCK });
+        }
+        if !self.kzg.iter().map(KzgOpening::foreign).eq(claimed.iter().cloned()) {
+            return Err(TransactionError::KzgOpenings { claimed: claimed.len(), got: self.kzg.len() });
+        }
+        let shares = self.shares();
+        let capacity = u64::from(parameters.k_max) * u64::from(parameters.k_max);
+        if shares > capacity - 1 {
+            return Err(TransactionError::TooManyShares { got: shares, limit: capacity - 1 });
+        }
+        let id = self.id(domain);
+        let signer = Address::recover(&id.0, &self.signature)?;
+        if signer != self.payload.sender {
+            return Err(TransactionError::WrongSigner { sender: self.payload.sender, signer });
+        }
+        Ok(VerifiedTransaction { id, shares, transaction: self })
+    }
+}
+
+/// A transaction whose form, limits and signature hold on one chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedTransaction {
+    id: TxId,
+    shares: u64,
+    transaction: Transaction,
+}
+
+impl VerifiedTransaction {
+    /// The id.
+    pub fn id(&self) -> TxId {
+        self.id
+    }
+
+    /// Shares charged.
+    pub fn shares(&self) -> u64 {
+        self.shares
+    }
+
+    /// Who signed and pays.
+    pub fn sender(&self) -> Address {
+        self.transaction.payload.sender
+    }
+
+    /// What was signed.
+    pub fn payload(&self) -> &Payload {
+        &self.transaction.payload
+    }
+
+    /// The blobs' headers; empty for other kinds.
+    pub fn blobs(&self) -> &[BlobHeader] {
+        self.transaction.blobs()
+    }
+
+    /// Each blob's header with its own KZG openings.
+    pub fn openings(&self) -> impl Iterator<Item = (&BlobHeader, &[KzgOpening])> {
+        let mut rest = self.transaction.kzg.as_slice();
+        self.blobs().iter().map(move |blob| {
+            let (own, tail) = rest.split_at(blob.kzg_chunks().min(rest.len()));
+            rest = tail;
+            (blob, own)
+        })
+    }
+
+    /// The transaction as it was signed.
+    pub fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+}
+
+/// A transaction with its blobs' bytes, as a user hands them in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// The signed transaction.
+    pub transaction: Transaction,
+    /// One body for each blob, in order.
+    pub bodies: Vec<Vec<u8>>,
+}
+
+impl Submission {
+    /// Protobuf: field 1 the transaction's bytes, field 2 repeated the bodies.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode_submission(self)
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode_submission(bytes)
+    }
+}
+
+/// Why a transaction is invalid whatever the ledger says. The submitter is at fault; it will never be valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionError {
+    /// No blob, or too many.
+    #[error("blobs: a transaction carries 1 to {limit} blobs, got {got}")]
+    BlobCount {
+        /// Blobs found.
+        got: usize,
+        /// Blobs allowed.
+        limit: usize,
+    },
+    /// An empty or oversize blob.
+    #[error("blobs[{blob}].len: a blob has 1 to {limit} bytes, got {got}")]
+    BlobLength {
+        /// Which blob.
+        blob: usize,
+        /// Its length.
+        got: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// The namespace is the protocol's own.
+    #[error("blobs[{blob}].namespace: user id zero is reserved for the transaction blob; choose another")]
+    ReservedNamespace {
+        /// Which blob.
+        blob: usize,
+    },
+    /// Kinds must ascend, and only EIP-4844 repeats.
+    #[error("blobs[{blob}].foreign: commitments must ascend by kind, each kind once except eip4844")]
+    ForeignOrder {
+        /// Which blob.
+        blob: usize,
+    },
+    /// The rules in force cannot check this kind.
+    #[error("foreign: {0} is not active in rules version 1; use keccak256, sha256 or eip4844")]
+    ForeignInactive(ForeignKind),
+    /// An EIP-4844 blob is a whole number of chunks.
+    #[error(
+        "blobs[{blob}].len: {chunks} eip4844 commitments need {chunks} × 131072 bytes (at most 8), got {len}"
+    )]
+    KzgLength {
+        /// Which blob.
+        blob: usize,
+        /// Its bytes.
+        len: u64,
+        /// Commitments it carries.
+        chunks: u64,
+    },
+    /// More chunks than a block can check.
+    #[error("kzg: a block holds at most {limit} eip4844 chunks, got {got}")]
+    KzgCount {
+        /// Chunks claimed.
+        got: usize,
+        /// Chunks allowed.
+        limit: usize,
+    },
+    /// The openings are not those that the versioned hashes name.
+    #[error("kzg: the {got} openings do not hash to the {claimed} eip4844 commitments of the blobs, in order")]
+    KzgOpenings {
+        /// Commitments in the blobs.
+        claimed: usize,
+        /// Openings that came along.
+        got: usize,
+    },
+    /// It would never fit a block.
+    #[error("blobs: the transaction counts {got} shares, a block holds {limit}; split it")]
+    TooManyShares {
+        /// Shares counted.
+        got: u64,
+        /// Shares allowed.
+        limit: u64,
+    },
+    /// No key made this signature.
+    #[error("signature: {0}")]
+    Signature(#[from] KeyError),
+    /// Somebody else's key made it.
+    #[error("signature: signed by {signer}, but the sender is {sender}")]
+    WrongSigner {
+        /// Who claims to send.
+        sender: Address,
+        /// Who signed.
+        signer: Address,
+    },
+}
+
+impl TransactionError {
+    /// The field that is wrong, as the API names it.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::BlobCount { .. } | Self::TooManyShares { .. } => "blobs",
+            Self::BlobLength { .. } | Self::KzgLength { .. } => "blobs.len",
+            Self::ReservedNamespace { .. } => "blobs.namespace",
+            Self::ForeignOrder { .. } | Self::ForeignInactive(_) => "blobs.foreign",
+            Self::KzgCount { .. } | Self::KzgOpenings { .. } => "kzg",
+            Self::Signature(_) | Self::WrongSigner { .. } => "signature",
+        }
+    }
+}

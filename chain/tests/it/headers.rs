@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+use chain::{Checkpoint, HeaderError, LightBlock, Parameters, TrustOptions, VerifiedHeader};
+use tendermint::Time;
+
+use crate::support::Chain;
+
+const OPTIONS: TrustOptions =
+    TrustOptions { trusting_period: Duration::from_secs(3_600), clock_drift: Duration::from_secs(5) };
+
+fn blocks(count: usize, signing: &[usize]) -> (Chain, Vec<LightBlock>) {
+    let mut chain = Chain::new(Parameters::default());
+    let blocks = (0..count)
+        .map(|_| {
+            let valid = chain.propose(&[]);
+            chain.decide(valid, signing)
+        })
+        .collect();
+    (chain, blocks)
+}
+
+fn checkpoint(block: &LightBlock) -> Checkpoint {
+    let hash = block.signed_header.header.hash().as_bytes().try_into().unwrap();
+    Checkpoint { height: block.height(), hash }
+}
+
+fn start(chain: &Chain, block: &LightBlock) -> VerifiedHeader {
+    let checkpoint = checkpoint(block);
+    VerifiedHeader::from_checkpoint(block.clone(), "weft-test", &checkpoint, chain.now(), &OPTIONS).unwrap()
+}
+
+#[test]
+fn headers_verify_adjacent_skipping_and_backwards() {
+    let (chain, blocks) = blocks(6, &[0, 1, 3]);
+    let first = start(&chain, &blocks[0]);
+    let mut adjacent = first.clone();
+    for block in &blocks[1..] {
+        adjacent = adjacent.advance(block.clone(), chain.now(), &OPTIONS).unwrap();
+        let skipping = first.advance(block.clone(), chain.now(), &OPTIONS).unwrap();
+        assert_eq!(skipping, adjacent);
+    }
+    let back = adjacent.step_back(blocks[4].clone()).unwrap();
+    assert_eq!(back.height(), 5);
+    assert_eq!(
+        adjacent.step_back(blocks[3].clone()),
+        Err(HeaderError::NotThePredecessor { height: 6 })
+    );
+    assert_eq!(LightBlock::decode(&blocks[5].encode()).unwrap(), blocks[5]);
+    let json = serde_json::to_string(&blocks[5]).unwrap();
+    assert_eq!(serde_json::from_str::<LightBlock>(&json).unwrap(), blocks[5]);
+}
+
+#[test]
+fn tampered_headers_and_thin_commits_are_refused() {
+    let (chain, good) = blocks(3, &[0, 1, 2, 3]);
+    let first = start(&chain, &good[0]);
+    let refuse = |block: LightBlock| first.advance(block, chain.now(), &OPTIONS).unwrap_err();
+
+    let mut time = good[2].clone();
+    time.signed_header.header.time = (time.signed_header.header.time + Duration::from_nanos(1)).unwrap();
+    assert!(matches!(refuse(time), HeaderError::Invalid(_)));
+    let mut data = good[2].clone();
+    data.signed_header.header.data_hash = good[1].signed_header.header.last_commit_hash;
+    assert!(matches!(refuse(data), HeaderError::Invalid(_)));
+    let mut set = good[2].clone();
+    set.next_validators = tendermint::validator::Set::without_proposer(vec![]);
+    assert!(matches!(refuse(set), HeaderError::Invalid(_)));
+    let (_, thin) = blocks(3, &[0, 1]);
+    let mut swapped = good[2].clone();
+    swapped.signed_header.commit = thin[2].signed_header.commit.clone();
+    assert!(matches!(refuse(swapped), HeaderError::Invalid(_) | HeaderError::NotEnoughTrust { .. }));
+}
+
+#[test]
+fn a_checkpoint_of_another_chain_hash_or_age_is_refused() {
+    let (chain, blocks) = blocks(2, &[0, 1, 2]);
+    let point = checkpoint(&blocks[0]);
+    let from = |block: &LightBlock, chain_id, now: Time| {
+        VerifiedHeader::from_checkpoint(block.clone(), chain_id, &point, now, &OPTIONS).unwrap_err()
+    };
+    assert!(matches!(from(&blocks[0], "other", chain.now()), HeaderError::Chain { .. }));
+    assert!(matches!(from(&blocks[1], "weft-test", chain.now()), HeaderError::NotTheCheckpoint { height: 1, .. }));
+    let later = (chain.now() + Duration::from_secs(4_000)).unwrap();
+    assert!(matches!(from(&blocks[0], "weft-test", later), HeaderError::TooOld { limit_seconds: 3_600, .. }));
+    let stale = start(&chain, &blocks[0]).advance(blocks[1].clone(), later, &OPTIONS);
+    assert!(matches!(stale, Err(HeaderError::TooOld { .. })));
+}

@@ -1,0 +1,9 @@
+//! The chain as a whole: blocks built, judged, signed and followed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a failed test panics")]
+
+mod blocks;
+mod bodies;
+mod headers;
+mod ledger;
+mod support;
+mod transactions;

@@ -1,0 +1,192 @@
+//! Proposals that are not decided yet, of this height and the next few, in bounded memory.
+//!
+//! ```text
+//!  unchecked ──the set is known, the signature fits──▶ assessing ──▶ settled
+//!  (a height whose validators                             │  ▲
+//!   are not known yet)                             not yet ▼  │ something arrived
+//!                                                       waiting
+//! ```
+//!
+//! An unchecked proposal may be anybody's, so there are few. A checked one bears its round's
+//! proposer's signature; two per round are kept, which is all the engine looks at.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_malachitebft_core_types::{Height as _, Round};
+
+use crate::app::Payload;
+use crate::block_ref::BlockRef;
+use crate::context::{Address, Height, Part};
+
+/// How many heights past the one to decide are kept: nodes are at most about one apart, those
+/// further behind use sync.
+const LOOKAHEAD_HEIGHTS: u64 = 2;
+/// How many proposals of a height whose validators are unknown.
+const MAX_UNCHECKED: usize = 8;
+/// How many proposals a proposer's round may have.
+const MAX_PER_ROUND: usize = 2;
+/// How many proposals of one height at all.
+const MAX_PER_HEIGHT: usize = 64;
+
+/// Where a proposal is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nobody has looked at the signature.
+    Unchecked,
+    /// The application is judging it; `again` says that something arrived meanwhile.
+    Assessing {
+        /// Ask once more if the answer is that something is missing.
+        again: bool,
+    },
+    /// The application misses something.
+    Waiting,
+    /// The engine has the verdict, or needs none.
+    Settled,
+}
+
+/// A proposal, decoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) part: Part,
+    pub(crate) payload: Arc<Payload>,
+    pub(crate) id: BlockRef,
+    pub(crate) stage: Stage,
+}
+
+impl Entry {
+    /// `None` unless the payload decodes to a header of the part's height.
+    pub(crate) fn new(part: Part, stage: Stage) -> Option<Self> {
+        let payload = Payload::decode(part.payload.clone()).ok()?;
+        let fits = Height::from(payload.header.height) == part.height;
+        let id = BlockRef::of(&payload.header);
+        fits.then(|| Self {
+            part,
+            payload: Arc::new(payload),
+            id,
+            stage,
+        })
+    }
+}
+
+/// The proposals.
+#[derive(Debug, Default)]
+pub(crate) struct Pool(BTreeMap<Height, Vec<Entry>>);
+
+impl Pool {
+    /// Whether a part of `height` may be kept when `next` is the height to decide.
+    pub(crate) fn covers(next: Height, height: Height) -> bool {
+        next <= height && height <= next.increment_by(LOOKAHEAD_HEIGHTS)
+    }
+
+    /// Keeps `entry`, unless it is there already or there is no room.
+    pub(crate) fn insert(&mut self, entry: Entry) -> bool {
+        let entries = self.0.entry(entry.part.height).or_default();
+        let round = entry.part.round;
+        let known = entries
+            .iter()
+            .any(|e| e.id == entry.id && e.part.round == round);
+        let unchecked = entries
+            .iter()
+            .filter(|e| e.stage == Stage::Unchecked)
+            .count();
+        let in_round = entries
+            .iter()
+            .filter(|e| e.stage != Stage::Unchecked && e.part.round == round)
+            .count();
+        let room = entries.len() < MAX_PER_HEIGHT
+            && match entry.stage {
+                Stage::Unchecked => unchecked < MAX_UNCHECKED,
+                _ => in_round < MAX_PER_ROUND,
+            };
+        if !known && room {
+            entries.push(entry);
+        }
+        !known && room
+    }
+
+    /// Keeps a decided or own `entry` whatever else is there.
+    pub(crate) fn insert_always(&mut self, entry: Entry) {
+        let entries = self.0.entry(entry.part.height).or_default();
+        entries.retain(|e| e.id != entry.id || e.part.round != entry.part.round);
+        entries.push(entry);
+    }
+
+    /// The payload of a block.
+    pub(crate) fn find(&self, height: Height, id: &BlockRef) -> Option<&Entry> {
+        let mut entries = self.0.get(&height)?.iter().filter(|entry| entry.id == *id);
+        // A signed one can be relayed, so it is preferred.
+        let first = entries.next()?;
+        Some(
+            entries
+                .find(|entry| entry.part.signature.is_some())
+                .filter(|_| first.part.signature.is_none())
+                .unwrap_or(first),
+        )
+    }
+
+    /// What `proposer` proposed in a round.
+    pub(crate) fn proposed(
+        &self,
+        height: Height,
+        round: Round,
+        proposer: Address,
+    ) -> Option<&Entry> {
+        let fits = |entry: &&Entry| entry.part.round == round && entry.part.proposer == proposer;
+        self.0.get(&height)?.iter().find(fits)
+    }
+
+    /// The stage of a proposal, to be moved on.
+    pub(crate) fn stage(
+        &mut self,
+        height: Height,
+        round: Round,
+        id: &BlockRef,
+    ) -> Option<&mut Stage> {
+        let entries = self.0.get_mut(&height)?;
+        entries
+            .iter_mut()
+            .find(|e| e.part.round == round && e.id == *id)
+            .map(|e| &mut e.stage)
+    }
+
+    /// Whether somebody is known to have started `height`.
+    pub(crate) fn has_checked(&self, height: Height) -> bool {
+        self.0
+            .get(&height)
+            .is_some_and(|entries| entries.iter().any(|e| e.stage != Stage::Unchecked))
+    }
+
+    /// Takes out the unchecked proposals of `height`.
+    pub(crate) fn take_unchecked(&mut self, height: Height) -> Vec<Part> {
+        let Some(entries) = self.0.get_mut(&height) else {
+            return Vec::new();
+        };
+        entries
+            .extract_if(.., |e| e.stage == Stage::Unchecked)
+            .map(|e| e.part)
+            .collect()
+    }
+
+    /// Marks everything that misses something as worth another look; returns what can be looked at
+    /// now.
+    pub(crate) fn retry(&mut self, height: Height) -> Vec<Entry> {
+        let mut ready = Vec::new();
+        for entry in self.0.get_mut(&height).into_iter().flatten() {
+            match &mut entry.stage {
+                Stage::Assessing { again } => *again = true,
+                stage @ Stage::Waiting => {
+                    *stage = Stage::Assessing { again: false };
+                    ready.push(entry.clone());
+                }
+                Stage::Unchecked | Stage::Settled => {}
+            }
+        }
+        ready
+    }
+
+    /// Forgets everything below `height`.
+    pub(crate) fn prune(&mut self, height: Height) {
+        self.0 = self.0.split_off(&height);
+    }
+}

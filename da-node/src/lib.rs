@@ -1,0 +1,1 @@
+//! Weft's validator and full node: storage, wiring, devnet.

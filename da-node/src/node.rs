@@ -1,0 +1,309 @@
+//! The node's heart: what consensus, API and network share, and the order in which a block becomes history.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use chain::{
+    Block, Candidate, Domain, Genesis, Height, LightBlock, Parent, Proposal, State, ValidBlock, validate_decided,
+};
+use erasure::{CommittedSquare, OriginalSquare};
+use tendermint::{Hash, Time, account, block::{Commit, signed_header::SignedHeader}, validator};
+use tokio::sync::{Notify, watch};
+
+use crate::{metrics::Metrics, pool::Pool, squares::Squares, storage::{Store, StoreError}};
+
+/// Everything that the node's parts share.
+#[derive(Debug)]
+pub struct Node {
+    /// The chain's beginning.
+    pub genesis: Genesis,
+    /// What its signatures are bound to.
+    pub domain: Domain,
+    /// The database.
+    pub store: Store,
+    /// Waiting transactions.
+    pub pool: Pool,
+    /// Squares lately used, ready to serve.
+    pub squares: Squares,
+    /// What is measured.
+    pub metrics: Metrics,
+    validators: validator::Set,
+    head: watch::Sender<Arc<Parent>>,
+    valid: Mutex<HashMap<Hash, Arc<ValidBlock>>>,
+    missing: Mutex<BTreeSet<Height>>,
+    missing_changed: Notify,
+}
+
+/// Why the node cannot go on, or a block is not its own.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Genesis cannot be used.
+    #[error(transparent)]
+    Genesis(#[from] chain::GenesisError),
+    /// A stored or decided block breaks a rule: this node's rules differ from the network's.
+    #[error("block {height} breaks a rule: {error}")]
+    Rule {
+        /// Which block.
+        height: Height,
+        /// Which rule.
+        error: chain::BlockError,
+    },
+    /// Decided, but never seen here.
+    #[error("block {0} was decided, but this node holds neither its transactions nor its square")]
+    Unseen(Height),
+    /// A header and a commit that do not belong together.
+    #[error("the commit of block {0} is not for its header")]
+    Commit(Height),
+}
+
+impl Node {
+    /// Opens the node on its database.
+    pub fn open(genesis: Genesis, store: Store, metrics: Metrics) -> Result<Self, NodeError> {
+        let validators = genesis.validator_set()?;
+        let tip = store.tip()?;
+        let parent = Self::parent_of(&store, &validators, tip)?;
+        let mut missing = BTreeSet::new();
+        for height in 1..=tip {
+            if store.index(height)?.is_none() {
+                missing.insert(height);
+            }
+        }
+        metrics.height.set(tip as i64);
+        Ok(Self {
+            domain: genesis.domain(),
+            genesis,
+            store,
+            pool: Pool::default(),
+            squares: Squares::default(),
+            metrics,
+            validators,
+            head: watch::Sender::new(Arc::new(parent)),
+            valid: Mutex::default(),
+            missing: Mutex::new(missing),
+            missing_changed: Notify::new(),
+        })
+    }
+
+    fn parent_of(store: &Store, validators: &validator::Set, tip: Height) -> Result<Parent, NodeError> {
+        let last = match tip {
+            0 => None,
+            tip => {
+                let block = store.block(tip)?.ok_or(StoreError::Corrupt("block"))?;
+                let commit = store.commit(tip)?.ok_or(StoreError::Corrupt("commit"))?;
+                Some(SignedHeader::new(block.header, commit).map_err(|_| NodeError::Commit(tip))?)
+            }
+        };
+        Ok(Parent {
+            state_root: State::at(store, tip).root().map_err(StoreError::from)?,
+            last,
+            last_validators: validators.clone(),
+            validators: validators.clone(),
+            next_validators: validators.clone(),
+        })
+    }
+
+    /// What the next block builds on.
+    pub fn head(&self) -> Arc<Parent> {
+        self.head.borrow().clone()
+    }
+
+    /// Tells of every new head.
+    pub fn heads(&self) -> watch::Receiver<Arc<Parent>> {
+        self.head.subscribe()
+    }
+
+    /// The latest committed height.
+    pub fn tip(&self) -> Height {
+        self.head().next_height() - 1
+    }
+
+    /// The state after the latest block.
+    pub fn state(&self) -> State<'_, Store> {
+        State::at(&self.store, self.tip())
+    }
+
+    /// The validators of every height.
+    pub fn validators(&self) -> &validator::Set {
+        &self.validators
+    }
+
+    /// Base fee per share of the next block.
+    pub fn base_fee(&self) -> Result<u64, chain::StateError> {
+        Ok(self.genesis.fee_rules().base_fee(self.state().excess()?))
+    }
+
+    /// The light block at `height`.
+    pub fn light_block(&self, height: Height) -> Result<Option<LightBlock>, StoreError> {
+        let (Some(block), Some(commit)) = (self.store.block(height)?, self.store.commit(height)?) else {
+            return Ok(None);
+        };
+        let signed_header =
+            SignedHeader::new(block.header, commit).map_err(|_| StoreError::Corrupt("commit"))?;
+        Ok(Some(LightBlock {
+            signed_header,
+            validators: self.validators.clone(),
+            next_validators: self.validators.clone(),
+        }))
+    }
+
+    fn valid(&self) -> MutexGuard<'_, HashMap<Hash, Arc<ValidBlock>>> {
+        self.valid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a block that may be decided, on disk and at hand.
+    fn keep(&self, valid: ValidBlock) -> Result<Arc<ValidBlock>, NodeError> {
+        self.store.put_candidate(&valid)?;
+        let valid = Arc::new(valid);
+        self.valid().insert(valid.block.header.hash(), valid.clone());
+        Ok(valid)
+    }
+
+    /// Builds the next block from the pool. Takes as long as extending a square: not for an async thread.
+    pub fn propose(&self, proposer: account::Id, now: Time) -> Result<Arc<ValidBlock>, NodeError> {
+        let parent = self.head();
+        let height = parent.next_height();
+        let rule = |error| NodeError::Rule { height, error };
+        let selected = chain::select(&self.genesis, self.state(), &proposer, &self.pool.candidates())
+            .map_err(StoreError::from)?;
+        let valid = chain::propose(&self.genesis, &parent, self.state(), &selected.chosen, proposer, now)
+            .map_err(rule)?;
+        self.pool.include(height, valid.receipts.iter().map(|receipt| receipt.id));
+        self.keep(valid)
+    }
+
+    /// Judges a proposal with all of its transactions in hand. Rebuilds the square: not for an async thread.
+    pub fn validate(&self, proposal: &Proposal, candidates: &[Candidate]) -> Result<Arc<ValidBlock>, NodeError> {
+        if let Some(valid) = self.valid().get(&proposal.header.hash()).filter(|valid| valid.square.is_some()) {
+            return Ok(valid.clone());
+        }
+        let parent = self.head();
+        let height = parent.next_height();
+        let valid = chain::validate(&self.genesis, &parent, self.state(), proposal, candidates)
+            .map_err(|error| NodeError::Rule { height, error })?;
+        self.pool.include(height, proposal.ids.iter().copied());
+        self.keep(valid)
+    }
+
+    /// Accepts a block that others decided, by header and transactions; the square is fetched later.
+    pub fn accept_decided(&self, block: &Block) -> Result<Arc<ValidBlock>, NodeError> {
+        let parent = self.head();
+        let height = parent.next_height();
+        let valid = validate_decided(&self.genesis, &parent, self.state(), block)
+            .map_err(|error| NodeError::Rule { height, error })?;
+        self.keep(valid)
+    }
+
+    /// The decided block as this node validated it, before a restart or after.
+    fn decided(&self, height: Height, header: Hash) -> Result<Arc<ValidBlock>, NodeError> {
+        if let Some(valid) = self.valid().get(&header) {
+            return Ok(valid.clone());
+        }
+        let block = self.store.candidate(height, header.as_bytes())?.ok_or(NodeError::Unseen(height))?;
+        let mut valid = validate_decided(&self.genesis, &self.head(), self.state(), &block)
+            .map_err(|error| NodeError::Rule { height, error })?;
+        valid.square = self.stored_square(height, &valid)?.map(Arc::new);
+        Ok(Arc::new(valid))
+    }
+
+    /// The square that was written before this node voted, if it did.
+    fn stored_square(&self, height: Height, valid: &ValidBlock) -> Result<Option<CommittedSquare>, StoreError> {
+        let Some(Hash::Sha256(data_root)) = valid.block.header.data_hash else { return Ok(None) };
+        let width = valid.placement.width;
+        let shares = self.store.shares(height, &data_root, width, 0, width.shares() as u32)?;
+        let Ok(original) = OriginalSquare::from_shares(width, &shares) else { return Ok(None) };
+        let square = original.commit(valid.placement.index.clone());
+        Ok((square.data_root() == data_root).then_some(square))
+    }
+
+    /// Makes a decided block history: durable first, then visible to everybody else.
+    pub fn commit(&self, height: Height, header: Hash, commit: Commit) -> Result<Arc<ValidBlock>, NodeError> {
+        let valid = self.decided(height, header)?;
+        self.store.commit_block(&valid, &commit)?;
+        match &valid.square {
+            Some(square) => self.squares.insert(height, square.clone()),
+            None => {
+                self.missing().insert(height);
+                self.missing_changed.notify_one();
+            }
+        }
+        let last = SignedHeader::new(valid.block.header.clone(), commit).map_err(|_| NodeError::Commit(height))?;
+        self.valid().clear();
+        self.head.send_replace(Arc::new(Parent {
+            state_root: valid.update.root,
+            last: Some(last),
+            last_validators: self.validators.clone(),
+            validators: self.validators.clone(),
+            next_validators: self.validators.clone(),
+        }));
+        self.pool
+            .decided(valid.receipts.iter().map(|receipt| receipt.id), &self.genesis, self.state())
+            .map_err(StoreError::from)?;
+        self.metrics.committed(&valid, self.pool.size());
+        Ok(valid)
+    }
+
+    /// A commit with more signatures for the latest block: the next block carries it.
+    pub fn improve_commit(&self, height: Height, commit: Commit) -> Result<(), NodeError> {
+        let head = self.head();
+        let Some(last) = head.last.as_ref().filter(|last| last.header.height.value() == height) else {
+            return Ok(());
+        };
+        let last = SignedHeader::new(last.header.clone(), commit.clone()).map_err(|_| NodeError::Commit(height))?;
+        self.store.put_commit(height, &commit)?;
+        self.head.send_replace(Arc::new(Parent { last: Some(last), ..(*head).clone() }));
+        Ok(())
+    }
+
+    fn missing(&self) -> MutexGuard<'_, BTreeSet<Height>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves with the latest height whose square is not here.
+    pub async fn next_missing(&self) -> Height {
+        loop {
+            let changed = self.missing_changed.notified();
+            let latest = self.missing().last().copied();
+            match latest {
+                Some(height) => return height,
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Keeps the square of a block that was committed without it; its root has been compared.
+    pub fn backfill(&self, height: Height, square: Arc<CommittedSquare>) -> Result<(), StoreError> {
+        self.store.backfill(height, &square)?;
+        self.squares.insert(height, square);
+        self.missing().remove(&height);
+        Ok(())
+    }
+
+    /// The block at `height` with its places, as needed to rebuild its square.
+    pub fn placed(&self, height: Height) -> Result<Option<(Block, erasure::Placement)>, NodeError> {
+        let Some(block) = self.store.block(height)? else { return Ok(None) };
+        let placement = chain::place(&self.genesis, &block).map_err(|error| NodeError::Rule { height, error })?;
+        Ok(Some((block, placement)))
+    }
+
+    /// The block's square, from memory or rebuilt from the database. Not for an async thread.
+    pub fn square(&self, height: Height) -> Result<Option<Arc<CommittedSquare>>, StoreError> {
+        self.squares.get_or_load(height, || {
+            let Some((parts, index)) = self.store.index(height)? else { return Ok(None) };
+            let data_root = parts.data_root();
+            let shares = self.store.shares(height, &data_root, parts.width, 0, parts.width.shares() as u32)?;
+            let original =
+                OriginalSquare::from_shares(parts.width, &shares).map_err(|_| StoreError::Corrupt("square"))?;
+            let square = original.commit(index);
+            if square.data_root() != data_root {
+                return Err(StoreError::Corrupt("square"));
+            }
+            Ok(Some(Arc::new(square)))
+        })
+    }
+}

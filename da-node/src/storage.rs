@@ -1,0 +1,380 @@
+//! RocksDB: blocks, squares, state and what finds them again.
+//!
+//! | column family | key | value |
+//! | --- | --- | --- |
+//! | `meta` | `genesis`, `tip` | genesis hash; latest height: u64 BE |
+//! | `blocks` | height | block without bodies |
+//! | `commits` | height | commit of that block |
+//! | `nodes`, `values` | tree node; key hash ‖ version | state (see `chain::State`) |
+//! | `squares` | height ‖ data root ‖ row: u16 BE | one row of the original square, all-zero rows left out |
+//! | `indexes` | height | width ‖ axis root ‖ index root ‖ index; present once the square is |
+//! | `commitments` | blob commitment ‖ height ‖ position: u32 BE | empty |
+//! | `transactions` | id | height ‖ position: u32 BE ‖ charged: u64 BE |
+//! | `undecided` | height ‖ digest | what consensus may still decide |
+//! | `candidates` | height ‖ header hash | a block this node voted for; its square is in `squares` |
+//!
+//! Heights are u64 BE. A block, its commit, its state and its indexes are one synced batch: after a crash all of
+//! it is there or none. A write that fails is an error that stops the node.
+
+use std::path::Path;
+
+use chain::{Block, Genesis, Height, Receipt, StateError, StateStore, StateUpdate, TxId, ValidBlock};
+use erasure::{CommittedSquare, DataRootParts, Digest, Index, SHARE_BYTES, Width};
+use prost::Message;
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+use tendermint::block::Commit;
+use tendermint_proto::v0_38::types::Commit as RawCommit;
+
+const FAMILIES: [&str; 11] = [
+    "meta", "blocks", "commits", "nodes", "values", "squares", "indexes", "commitments", "transactions", "undecided",
+    "candidates",
+];
+
+/// Memory for cached blocks of all column families.
+const BLOCK_CACHE_BYTES: usize = 32 << 20;
+
+/// Memory that one column family buffers before it is written out.
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
+
+/// Why the store cannot be used. This machine is at fault; the node stops.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database failed: disk full, permissions, corruption.
+    #[error("the database failed: {0}")]
+    Database(#[from] rocksdb::Error),
+    /// Another node's folder.
+    #[error("the database belongs to the genesis {found}, this node's genesis.json hashes to {expected}; use another --home")]
+    OtherGenesis {
+        /// From `genesis.json`.
+        expected: String,
+        /// In the database.
+        found: String,
+    },
+    /// A record does not decode.
+    #[error("the record {0} is corrupt; restore the folder or sync anew in another one")]
+    Corrupt(&'static str),
+    /// Genesis state.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// The node's database.
+#[derive(Debug)]
+pub struct Store {
+    db: DB,
+}
+
+/// Where a transaction was included and what it paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Included {
+    /// The block.
+    pub height: Height,
+    /// Its place in the block.
+    pub position: u32,
+    /// Nano charged.
+    pub charged: u64,
+}
+
+fn key(height: Height, rest: &[u8]) -> Vec<u8> {
+    [&height.to_be_bytes(), rest].concat()
+}
+
+fn row_key(height: Height, data_root: &Digest, row: u16) -> Vec<u8> {
+    [&height.to_be_bytes()[..], &data_root[..], &row.to_be_bytes()[..]].concat()
+}
+
+fn number<const N: usize>(bytes: &[u8], at: usize, record: &'static str) -> Result<[u8; N], StoreError> {
+    bytes.get(at..at + N).and_then(|part| part.try_into().ok()).ok_or(StoreError::Corrupt(record))
+}
+
+impl Store {
+    /// Opens or creates the database in `path` for the chain of `genesis`.
+    pub fn open(path: &Path, genesis: &Genesis) -> Result<Self, StoreError> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_max_open_files(256);
+        options.set_keep_log_file_num(4);
+        options.set_max_total_wal_size(128 << 20);
+        let cache = rocksdb::Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+        let families = FAMILIES.map(|name| {
+            let mut options = Options::default();
+            let mut table = rocksdb::BlockBasedOptions::default();
+            table.set_block_cache(&cache);
+            options.set_block_based_table_factory(&table);
+            options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+            options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+            options.set_max_write_buffer_number(2);
+            ColumnFamilyDescriptor::new(name, options)
+        });
+        let store = Self { db: DB::open_cf_descriptors(&options, path, families)? };
+        let expected = genesis.hash();
+        match store.get("meta", b"genesis")? {
+            Some(found) if found == expected => {}
+            Some(found) => {
+                return Err(StoreError::OtherGenesis { expected: hex::encode(expected), found: hex::encode(found) });
+            }
+            None => {
+                let mut batch = WriteBatch::default();
+                store.put_state(&mut batch, &StateUpdate::genesis(genesis)?)?;
+                batch.put_cf(store.family("meta")?, b"genesis", expected);
+                batch.put_cf(store.family("meta")?, b"tip", 0u64.to_be_bytes());
+                store.write(batch)?;
+            }
+        }
+        Ok(store)
+    }
+
+    fn family(&self, name: &'static str) -> Result<&ColumnFamily, StoreError> {
+        self.db.cf_handle(name).ok_or(StoreError::Corrupt(name))
+    }
+
+    fn get(&self, family: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.db.get_cf(self.family(family)?, key)?)
+    }
+
+    /// Writes durably: on return the batch is on disk.
+    fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    /// The records of `family` whose key begins with `prefix`.
+    fn scan<'a>(
+        &'a self,
+        family: &'static str,
+        prefix: &'a [u8],
+    ) -> Result<impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StoreError>> + 'a, StoreError> {
+        let records = self.db.iterator_cf(self.family(family)?, IteratorMode::From(prefix, Direction::Forward));
+        Ok(records
+            .map(|record| record.map_err(StoreError::from))
+            .take_while(move |record| record.as_ref().map_or(true, |(key, _)| key.starts_with(prefix))))
+    }
+
+    /// The latest committed height, 0 for genesis.
+    pub fn tip(&self) -> Result<Height, StoreError> {
+        let bytes = self.get("meta", b"tip")?.ok_or(StoreError::Corrupt("tip"))?;
+        Ok(u64::from_be_bytes(number(&bytes, 0, "tip")?))
+    }
+
+    /// The block at `height`.
+    pub fn block(&self, height: Height) -> Result<Option<Block>, StoreError> {
+        let bytes = self.get("blocks", &height.to_be_bytes())?;
+        bytes.map(|bytes| Block::decode(&bytes).map_err(|_| StoreError::Corrupt("block"))).transpose()
+    }
+
+    /// The block's bytes as [`Block::encode`] writes them.
+    pub fn block_bytes(&self, height: Height) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get("blocks", &height.to_be_bytes())
+    }
+
+    /// The commit of the block at `height`.
+    pub fn commit(&self, height: Height) -> Result<Option<Commit>, StoreError> {
+        let Some(bytes) = self.get("commits", &height.to_be_bytes())? else { return Ok(None) };
+        let raw = RawCommit::decode(&bytes[..]).map_err(|_| StoreError::Corrupt("commit"))?;
+        Commit::try_from(raw).map(Some).map_err(|_| StoreError::Corrupt("commit"))
+    }
+
+    /// Replaces the commit of a committed block by one with more signatures.
+    pub fn put_commit(&self, height: Height, commit: &Commit) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        let raw = RawCommit::from(commit.clone());
+        batch.put_cf(self.family("commits")?, height.to_be_bytes(), raw.encode_to_vec());
+        self.write(batch)
+    }
+
+    fn put_state(&self, batch: &mut WriteBatch, update: &StateUpdate) -> Result<(), StoreError> {
+        let (nodes, values) = (self.family("nodes")?, self.family("values")?);
+        for (key, node) in &update.nodes {
+            batch.put_cf(nodes, key, node);
+        }
+        for (hash, value) in &update.values {
+            let key = [&hash[..], &update.version.to_be_bytes()[..]].concat();
+            let mut record = vec![u8::from(value.is_some())];
+            record.extend(value.iter().flatten());
+            batch.put_cf(values, key, record);
+        }
+        Ok(())
+    }
+
+    fn put_square(&self, batch: &mut WriteBatch, height: Height, square: &CommittedSquare) -> Result<(), StoreError> {
+        let family = self.family("squares")?;
+        let data_root = square.data_root();
+        let original = square.original();
+        let row_bytes = square.width().get() * SHARE_BYTES;
+        for (row, bytes) in original.bytes().chunks(row_bytes).enumerate() {
+            if bytes.iter().any(|byte| *byte != 0) {
+                batch.put_cf(family, row_key(height, &data_root, row as u16), bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_index(&self, batch: &mut WriteBatch, height: Height, square: &CommittedSquare) -> Result<(), StoreError> {
+        let parts = square.parts();
+        let record = [
+            &(parts.width.get() as u32).to_be_bytes()[..],
+            &parts.axis_root,
+            &parts.index_root,
+            &square.index().encode(),
+        ]
+        .concat();
+        batch.put_cf(self.family("indexes")?, height.to_be_bytes(), record);
+        Ok(())
+    }
+
+    /// Keeps a block that this node is about to vote for, with its square.
+    pub fn put_candidate(&self, valid: &ValidBlock) -> Result<(), StoreError> {
+        let height = valid.block.header.height.value();
+        let mut batch = WriteBatch::default();
+        if let Some(square) = &valid.square {
+            self.put_square(&mut batch, height, square)?;
+        }
+        let hash = valid.block.header.hash();
+        batch.put_cf(self.family("candidates")?, key(height, hash.as_bytes()), valid.block.encode());
+        self.write(batch)
+    }
+
+    /// A block kept by [`Self::put_candidate`].
+    pub fn candidate(&self, height: Height, header_hash: &[u8]) -> Result<Option<Block>, StoreError> {
+        let bytes = self.get("candidates", &key(height, header_hash))?;
+        bytes.map(|bytes| Block::decode(&bytes).map_err(|_| StoreError::Corrupt("candidate"))).transpose()
+    }
+
+    /// Keeps what consensus may still decide at `height`.
+    pub fn put_undecided(&self, height: Height, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family("undecided")?, key(height, &erasure::sha256(bytes)), bytes);
+        self.write(batch)
+    }
+
+    /// All that [`Self::put_undecided`] kept for `height`.
+    pub fn undecided(&self, height: Height) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.scan("undecided", &height.to_be_bytes())?.map(|record| Ok(record?.1.into_vec())).collect()
+    }
+
+    /// Commits a decided block: block, commit, state and indexes in one batch; drops what was undecided. A square
+    /// that is in hand was written by [`Self::put_candidate`].
+    pub fn commit_block(&self, valid: &ValidBlock, commit: &Commit) -> Result<(), StoreError> {
+        let height = valid.block.header.height.value();
+        let at = height.to_be_bytes();
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family("blocks")?, at, valid.block.encode());
+        batch.put_cf(self.family("commits")?, at, RawCommit::from(commit.clone()).encode_to_vec());
+        self.put_state(&mut batch, &valid.update)?;
+        for (position, Receipt { id, charged, .. }) in valid.receipts.iter().enumerate() {
+            let record = [&at[..], &(position as u32).to_be_bytes(), &charged.to_be_bytes()].concat();
+            batch.put_cf(self.family("transactions")?, id.0, record);
+        }
+        for (position, entry) in valid.placement.index.entries().iter().enumerate().skip(1) {
+            let key = [&entry.commitment[..], &at, &(position as u32).to_be_bytes()].concat();
+            batch.put_cf(self.family("commitments")?, key, []);
+        }
+        let decided = valid.block.header.data_hash.map(|hash| key(height, hash.as_bytes()));
+        if let Some(square) = &valid.square {
+            self.put_index(&mut batch, height, square)?;
+        }
+        for family in ["undecided", "candidates", "squares"] {
+            for record in self.scan(family, &at)? {
+                let (key, _) = record?;
+                let is_decided = family == "squares" && decided.as_ref().is_some_and(|prefix| key.starts_with(prefix));
+                if !is_decided {
+                    batch.delete_cf(self.family(family)?, key);
+                }
+            }
+        }
+        batch.put_cf(self.family("meta")?, b"tip", at);
+        self.write(batch)
+    }
+
+    /// Keeps the square of a block that was committed without it.
+    pub fn backfill(&self, height: Height, square: &CommittedSquare) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        self.put_square(&mut batch, height, square)?;
+        self.put_index(&mut batch, height, square)?;
+        self.write(batch)
+    }
+
+    /// The roots and the index of the block's square; `None` while the square is not here.
+    pub fn index(&self, height: Height) -> Result<Option<(DataRootParts, Index)>, StoreError> {
+        let Some(bytes) = self.get("indexes", &height.to_be_bytes())? else { return Ok(None) };
+        let corrupt = || StoreError::Corrupt("index");
+        let width = Width::new(u32::from_be_bytes(number(&bytes, 0, "index")?)).map_err(|_| corrupt())?;
+        let parts = DataRootParts {
+            width,
+            axis_root: number(&bytes, 4, "index")?,
+            index_root: number(&bytes, 36, "index")?,
+        };
+        let index = Index::decode(bytes.get(68..).ok_or_else(corrupt)?).map_err(|_| corrupt())?;
+        Ok(Some((parts, index)))
+    }
+
+    /// Shares `start .. start + count` of a square of this width.
+    pub fn shares(
+        &self,
+        height: Height,
+        data_root: &Digest,
+        width: Width,
+        start: u32,
+        count: u32,
+    ) -> Result<Vec<u8>, StoreError> {
+        let row_bytes = width.get() * SHARE_BYTES;
+        let (first, end) = (start as usize * SHARE_BYTES, (start as usize + count as usize) * SHARE_BYTES);
+        let rows = first / row_bytes..end.div_ceil(row_bytes);
+        let mut bytes = Vec::with_capacity(rows.len() * row_bytes);
+        for row in rows.clone() {
+            let key = row_key(height, data_root, row as u16);
+            match self.db.get_pinned_cf(self.family("squares")?, key)? {
+                Some(row) if row.len() == row_bytes => bytes.extend_from_slice(&row),
+                Some(_) => return Err(StoreError::Corrupt("square")),
+                None => bytes.resize(bytes.len() + row_bytes, 0),
+            }
+        }
+        let skipped = rows.start * row_bytes;
+        bytes.truncate(end - skipped);
+        bytes.drain(..first - skipped);
+        Ok(bytes)
+    }
+
+    /// The earliest place of a blob: height and position in the index.
+    pub fn find(&self, commitment: &Digest) -> Result<Option<(Height, u32)>, StoreError> {
+        let Some(record) = self.scan("commitments", commitment)?.next() else { return Ok(None) };
+        let (key, _) = record?;
+        Ok(Some((
+            u64::from_be_bytes(number(&key, 32, "commitment")?),
+            u32::from_be_bytes(number(&key, 40, "commitment")?),
+        )))
+    }
+
+    /// Where a transaction was included.
+    pub fn transaction(&self, id: &TxId) -> Result<Option<Included>, StoreError> {
+        let Some(bytes) = self.get("transactions", &id.0)? else { return Ok(None) };
+        Ok(Some(Included {
+            height: u64::from_be_bytes(number(&bytes, 0, "transaction")?),
+            position: u32::from_be_bytes(number(&bytes, 8, "transaction")?),
+            charged: u64::from_be_bytes(number(&bytes, 12, "transaction")?),
+        }))
+    }
+}
+
+impl StateStore for Store {
+    fn node(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        self.get("nodes", key).map_err(|error| StateError::Store(error.to_string()))
+    }
+
+    fn value(&self, key_hash: &[u8; 32], at_most: Height) -> Result<Option<Vec<u8>>, StateError> {
+        let failed = |error: &dyn std::fmt::Display| StateError::Store(error.to_string());
+        let last = [&key_hash[..], &at_most.to_be_bytes()[..]].concat();
+        let family = self.family("values").map_err(|error| failed(&error))?;
+        let mut records = self.db.iterator_cf(family, IteratorMode::From(&last, Direction::Reverse));
+        match records.next() {
+            Some(Err(error)) => Err(failed(&error)),
+            Some(Ok((key, record))) if key.starts_with(key_hash) => {
+                Ok(record.split_first().filter(|(tag, _)| **tag == 1).map(|(_, value)| value.to_vec()))
+            }
+            Some(Ok(_)) | None => Ok(None),
+        }
+    }
+}

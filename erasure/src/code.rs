@@ -1,0 +1,216 @@
+//! The code of a line: systematic RS[2k, k] over GF(2^16), Leopard's FFT as `reed-solomon-simd` has it.
+//!
+//! `ifft` of k shards at skew k, then `fft` at skew 0, turns a line's first half into its second, in
+//! place, equal to that crate's `encode(k, k, …)`. A shard may be one cell or several: the transforms
+//! work byte pair by byte pair, so cells of neighbouring columns side by side are one longer shard.
+
+use reed_solomon_simd::{
+    ReedSolomonDecoder,
+    engine::{DefaultEngine, Engine, ShardsRefMut},
+};
+
+use crate::{Cell, SHARE_BYTES, Width};
+
+/// The engine's unit: bytes that are transformed together.
+const CHUNK_BYTES: usize = 64;
+
+/// Columns extended together: 128 rows of a strip are 256 KiB, which a second-level cache holds.
+const STRIP_CELLS: usize = 4;
+
+/// Encoder of lines of one width.
+pub(crate) struct Encoder {
+    engine: DefaultEngine,
+    width: Width,
+}
+
+impl Encoder {
+    pub(crate) fn new(width: Width) -> Self {
+        Self {
+            engine: DefaultEngine::new(),
+            width,
+        }
+    }
+
+    /// Turns the first halves of lines into their second halves. `cells`: k shards, one after the
+    /// other, each of `cells.len() / k` cells.
+    fn to_parity(&self, cells: &mut [Cell]) {
+        let k = self.width.get();
+        let chunks = cells.len() / k * (SHARE_BYTES / CHUNK_BYTES);
+        let data = cells.as_flattened_mut().as_chunks_mut::<CHUNK_BYTES>().0;
+        let mut shards = ShardsRefMut::new(k, chunks, data);
+        self.engine.ifft(&mut shards, 0, k, k, k);
+        self.engine.fft(&mut shards, 0, k, k, 0);
+    }
+
+    /// Fills the second half of a line of 2k cells from its first.
+    pub(crate) fn complete(&self, line: &mut [Cell]) {
+        let (systematic, parity) = line.split_at_mut(self.width.get());
+        parity.copy_from_slice(systematic);
+        self.to_parity(parity);
+    }
+
+    /// The extended square, row-major, of the k² shares of an original one.
+    pub(crate) fn extend(&self, shares: &[Cell]) -> Vec<Cell> {
+        let t=std::time::Instant::now();
+        let z = vec![[0u8; SHARE_BYTES]; 4*self.width.shares()];
+        eprintln!("k=zero {:?}",t.elapsed()); drop(z);
+        let t=std::time::Instant::now();
+        let strip_cells: usize = std::env::var("STRIP").unwrap().parse().unwrap();
+        let (k, n) = (self.width.get(), self.width.extended());
+        let mut cells: Vec<Cell> = Vec::with_capacity(n * n);
+        for shares in shares.chunks_exact(k) {
+            cells.extend_from_slice(shares);
+            cells.extend_from_slice(shares);
+            let parity = cells.len() - k;
+            self.to_parity(&mut cells[parity..]);
+        }
+        eprintln!("k=rows {:?}",t.elapsed());
+        cells.extend_from_within(..);
+        eprintln!("k=copy {:?}",t.elapsed());
+        let below = &mut cells[k * n..];
+        if strip_cells >= n { self.to_parity(below); return cells; }
+        let mut strip = vec![[0; SHARE_BYTES]; k * strip_cells];
+        for first in (0..n).step_by(strip_cells) {
+            let columns = first..first + strip_cells;
+            for (shard, row) in strip.chunks_exact_mut(strip_cells).zip(below.chunks_exact(n)) {
+                shard.copy_from_slice(&row[columns.clone()]);
+            }
+            self.to_parity(&mut strip);
+            for (shard, row) in strip.chunks_exact(strip_cells).zip(below.chunks_exact_mut(n)) {
+                row[columns.clone()].copy_from_slice(shard);
+            }
+        }
+        cells
+    }
+}
+
+/// Decoder of lines of one width.
+pub(crate) struct Decoder {
+    decoder: ReedSolomonDecoder,
+    encoder: Encoder,
+}
+
+impl Decoder {
+    #[expect(
+        clippy::expect_used,
+        reason = "the code exists for every width and cells are even-sized"
+    )]
+    pub(crate) fn new(width: Width) -> Self {
+        let k = width.get();
+        let decoder =
+            ReedSolomonDecoder::new(k, k, SHARE_BYTES).expect("a width is a supported count");
+        Self {
+            decoder,
+            encoder: Encoder::new(width),
+        }
+    }
+
+    /// Replaces the cells of a line that are not held by those of the codeword that the held ones
+    /// decode to; at least k must be held. Held cells are overwritten too: they come out changed if
+    /// they are not of one codeword.
+    #[expect(
+        clippy::expect_used,
+        reason = "places are distinct, below 2k, and at least k of them"
+    )]
+    pub(crate) fn restore(&mut self, line: &mut [Cell], held: &[bool]) {
+        let k = self.encoder.width.get();
+        for (i, cell) in line.iter().enumerate().filter(|(i, _)| held[*i]) {
+            let added = match i.checked_sub(k) {
+                None => self.decoder.add_original_shard(i, cell),
+                Some(parity) => self.decoder.add_recovery_shard(parity, cell),
+            };
+            added.expect("each place is given once");
+        }
+        let restored = self.decoder.decode().expect("k cells decode");
+        for (i, cell) in restored.restored_original_iter() {
+            line[i].copy_from_slice(cell);
+        }
+        drop(restored);
+        self.encoder.complete(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn noise(count: usize, seed: u64) -> Vec<Cell> {
+        let mut cells = vec![[0; SHARE_BYTES]; count];
+        let mut hasher = blake3::Hasher::new();
+        hasher
+            .update(&seed.to_be_bytes())
+            .finalize_xof()
+            .fill(cells.as_flattened_mut());
+        cells
+    }
+
+    #[test]
+    fn parity_equals_the_crates_own_encoder_at_every_width() {
+        for k in (1..=9).map(|log| 1 << log) {
+            let width = Width::new(k).unwrap();
+            let k = width.get();
+            let mut line = noise(2 * k, 1);
+            let systematic = line[..k].to_vec();
+            Encoder::new(width).complete(&mut line);
+            assert_eq!(line[..k], systematic);
+            let expected = reed_solomon_simd::encode(k, k, &systematic).unwrap();
+            assert!(
+                line[k..]
+                    .iter()
+                    .zip(expected)
+                    .all(|(cell, shard)| cell[..] == shard[..])
+            );
+        }
+    }
+
+    #[test]
+    fn every_line_of_an_extended_square_is_a_codeword() {
+        for k in [2, 4, 8, 32] {
+            let width = Width::new(k).unwrap();
+            let (k, n, encoder) = (width.get(), width.extended(), Encoder::new(width));
+            let shares = noise(k * k, 2);
+            let cells = encoder.extend(&shares);
+            for i in 0..n {
+                let row: Vec<Cell> = (0..n).map(|j| cells[i * n + j]).collect();
+                let column: Vec<Cell> = (0..n).map(|j| cells[j * n + i]).collect();
+                for line in [row, column] {
+                    let mut again = line.clone();
+                    again[k..].fill([0xaa; SHARE_BYTES]);
+                    encoder.complete(&mut again);
+                    assert_eq!(again, line);
+                }
+                if i < k {
+                    assert_eq!(cells[i * n..][..k], shares[i * k..][..k]);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_k_cells_of_a_line_restore_it(
+            log in 1..=7u32,
+            order in any::<prop::sample::Index>(),
+            seed in any::<u64>(),
+        ) {
+            let width = Width::new(1 << log).unwrap();
+            let (k, n) = (width.get(), width.extended());
+            let mut line = noise(n, seed);
+            Encoder::new(width).complete(&mut line);
+            // A permutation of the places from a multiplier that is odd, so coprime to 2k.
+            let (step, shift) = (2 * order.index(n) + 1, seed as usize % n);
+            let mut held = vec![false; n];
+            (0..k).for_each(|i| held[(i * step + shift) % n] = true);
+            let mut damaged = line.clone();
+            damaged.iter_mut().zip(&held).filter(|(_, held)| !**held).for_each(|(c, _)| c.fill(0x55));
+            let mut decoder = Decoder::new(width);
+            for _ in 0..2 {
+                let mut again = damaged.clone();
+                decoder.restore(&mut again, &held);
+                prop_assert_eq!(&again, &line);
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `light-client run`.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use chain::NetworkConfig;
+use light_client::sampler::Confidence;
+use light_client::{Client, Config, http};
+use network::Multiaddr;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::STATUS_ADDR;
+
+/// The file in the home directory that holds the address of the status endpoint.
+const STATUS_ADDR_FILE: &str = "status-addr";
+
+/// Follow the chain and sample every block, until interrupted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The network's file: chain id, checkpoint to start from, peers to connect to.
+    #[arg(long, value_name = "FILE", env = "WEFT_NETWORK")]
+    network: PathBuf,
+    /// Where to keep state: verified headers, samples, the secret that draws the cells. A later
+    /// start with the same directory continues.
+    #[arg(long, value_name = "DIR", env = "WEFT_LIGHT_HOME")]
+    home: PathBuf,
+    /// How sure to be that a block was published: 0.999, 99.9% or 1-2^-20. The more, the more
+    /// cells are asked for: 16 for 99%, 24 for 99.9%, 96 for 1-2^-40.
+    #[arg(long, value_name = "PROBABILITY", default_value = "99.9%")]
+    confidence: Confidence,
+    /// Address to listen on, for example /ip4/0.0.0.0/udp/7070/quic-v1; may be given again.
+    /// Without one, samples are served over the connections that this client opened.
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<Multiaddr>,
+    /// Where to serve /status, /healthz and /metrics. With port 0 a free one is taken; the
+    /// address is printed, and written to the file status-addr in the home directory.
+    #[arg(long, value_name = "ADDR", default_value = STATUS_ADDR)]
+    status_addr: SocketAddr,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let network = read_network(&args.network)?;
+    let listener = TcpListener::bind(args.status_addr)
+        .await
+        .with_context(|| format!("--status-addr {}: cannot listen there", args.status_addr))?;
+    let address = listener.local_addr()?;
+    let config = Config {
+        confidence: args.confidence,
+        listen: args.listen,
+        ..Config::default()
+    };
+    let client = Client::start(light_client::Args {
+        network,
+        home: args.home.clone(),
+        config,
+    })
+    .await?;
+
+    let address_file = args.home.join(STATUS_ADDR_FILE);
+    std::fs::write(&address_file, format!("{address}\n"))
+        .with_context(|| format!("cannot write {}", address_file.display()))?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "status: http://{address}/status")?;
+    for address in client.listen_addrs() {
+        writeln!(stdout, "listening: {address}")?;
+    }
+    stdout.flush()?;
+
+    let server = http::serve(listener, client.clone());
+    tokio::select! {
+        served = server => served.context("the status endpoint failed")?,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    // Written before, and of no use to anybody now.
+    std::fs::remove_file(&address_file).ok();
+    client.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_network(path: &Path) -> anyhow::Result<NetworkConfig> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("--network {}: cannot read it", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("--network {}", path.display()))
+}

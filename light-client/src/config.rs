@@ -1,0 +1,55 @@
+//! How a client is told to behave.
+
+use std::time::Duration;
+
+use network::Multiaddr;
+
+use crate::sampler::{Confidence, Timing};
+
+/// A client's settings. [`Config::default`] is what a laptop wants.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How sure to be that a block was published. Default 99.9 %.
+    pub confidence: Confidence,
+    /// How patient one block's sampler is.
+    pub timing: Timing,
+    /// Addresses to listen on. With none, the default, the client still serves its samples over
+    /// the connections that it opened.
+    pub listen: Vec<Multiaddr>,
+    /// Heights behind the latest that are sampled after an absence. Default 64. Too low: blocks
+    /// are skipped after a short sleep; each one costs about 30 KB.
+    pub catch_up: u64,
+    /// Heights whose headers and samples are kept and served. Default 2,048, about 60 MB on
+    /// disk. Too low: full nodes that lost a block find no samples to rebuild it from.
+    pub keep: u64,
+    /// Requests for cells under way at once. Default 32. Too low: sampling is slow on links with
+    /// a long round trip.
+    pub requests_at_once: usize,
+    /// How long gossip may bring no header before a peer is asked. Default 3 s. Too low: headers
+    /// are downloaded for nothing.
+    pub poll_after: Duration,
+    /// How long the client may have no peer before it calls itself offline. Default 10 s.
+    pub offline_after: Duration,
+    /// How recent the last successful sample has to be for `GET /healthz`. Default 60 s. Below
+    /// the chain's idle interval, an idle chain looks like an unhealthy client.
+    pub healthy_within: Duration,
+    /// Events that a subscriber may be behind before it misses some. Default 256.
+    pub event_queue: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            confidence: Confidence::DEFAULT,
+            timing: Timing::default(),
+            listen: Vec::new(),
+            catch_up: 64,
+            keep: 2_048,
+            requests_at_once: 32,
+            poll_after: Duration::from_secs(3),
+            offline_after: Duration::from_secs(10),
+            healthy_within: Duration::from_secs(60),
+            event_queue: 256,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What happened, for programs; the log lines are rendered from it.
+
+use erasure::Coordinates;
+use network::PeerId;
+
+use crate::sampler::{Millis, SkipReason};
+
+/// Something that a client found out.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A header was verified; the block at this height is sampled next.
+    HeaderVerified {
+        /// Its height.
+        height: u64,
+    },
+    /// Every drawn cell of a block was verified.
+    Available {
+        /// The block's height.
+        height: u64,
+        /// The probability that a withheld block would have been noticed.
+        confidence: f64,
+        /// Cells that were drawn and verified.
+        samples: usize,
+        /// Shares per line of the original square.
+        width: usize,
+    },
+    /// Alarm: reachable peers do not serve cells of a block.
+    Unavailable {
+        /// The block's height.
+        height: u64,
+        /// The missing cells.
+        cells: Vec<Coordinates>,
+        /// Who was asked for a missing cell.
+        asked: Vec<PeerId>,
+    },
+    /// Blocks that will not be sampled.
+    Skipped {
+        /// The lowest one.
+        from: u64,
+        /// The highest one.
+        to: u64,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// No peer can be reached: nothing is known about the newest blocks.
+    Offline {
+        /// Since when.
+        since: Millis,
+    },
+    /// A peer can be reached again.
+    Online,
+    /// A peer was dropped because its answer was wrong.
+    PeerDropped {
+        /// The peer.
+        peer: PeerId,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A header could not be had or verified; it is tried again.
+    HeaderFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Event {
+    /// Writes the event as a log line.
+    pub(crate) fn log(&self) {
+        match self {
+            Self::HeaderVerified { height } => tracing::debug!(height, "header verified"),
+            Self::Available {
+                height,
+                confidence,
+                samples,
+                width,
+            } => tracing::info!(height, confidence, samples, width, "available"),
+            Self::Unavailable {
+                height,
+                cells,
+                asked,
+            } => tracing::error!(
+                height,
+                missing = cells.len(),
+                asked = asked.len(),
+                first = ?cells.first(),
+                "UNAVAILABLE: peers that can be reached do not serve cells of this block"
+            ),
+            Self::Skipped { from, to, reason } => tracing::info!(from, to, ?reason, "skipped"),
+            Self::Offline { since } => {
+                tracing::warn!(since_ms = since.0, "offline: no peer can be reached");
+            }
+            Self::Online => tracing::info!("online"),
+            Self::PeerDropped { peer, reason } => tracing::warn!(%peer, reason, "peer dropped"),
+            Self::HeaderFailed { reason } => tracing::warn!(reason, "no new header"),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Getting headers from peers and verifying them, from the checkpoint on.
+//!
+//! ```text
+//!  checkpoint ── from_checkpoint ──► trusted ── advance (bisecting where too little of the
+//!                                              trusted stake signed) ──► tip
+//!  tip ── step_back, one at a time ──► the heights that were jumped over
+//! ```
+//!
+//! Whatever comes from a peer is verified against something verified before; a peer that sends
+//! anything else is named in the error, with the offence if no honest peer would have sent it.
+
+use std::time::Duration;
+
+use chain::{Checkpoint, HeaderError, LightBlock, NetworkConfig, TrustOptions, VerifiedHeader};
+use network::{Network, Offence, PeerId, Request, RequestError};
+use thiserror::Error;
+
+use crate::clock;
+
+/// Where a height of 0 asks for the latest header.
+const LATEST: u64 = 0;
+
+/// A header that was not had or not verified.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// The peer did not answer. Ask another.
+    #[error("{peer} did not answer: {error}")]
+    Request {
+        /// Who was asked.
+        peer: PeerId,
+        /// Why there is no answer.
+        error: RequestError,
+    },
+    /// The answer is no light block, or one of another height. The peer is at fault.
+    #[error("{peer} sent no light block of height {height}: {reason}")]
+    Malformed {
+        /// Who sent it.
+        peer: PeerId,
+        /// The height that was asked for; 0 is the latest.
+        height: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The header does not verify.
+    #[error("header of {peer}: {error}")]
+    Header {
+        /// Who sent it.
+        peer: PeerId,
+        /// Why not.
+        error: HeaderError,
+    },
+    /// The header is of the future: the peer is at fault, or this machine's clock is behind.
+    #[error("header of {peer} is {by:?} ahead of this machine's clock: check the clock")]
+    Ahead {
+        /// Who sent it.
+        peer: PeerId,
+        /// How far.
+        by: Duration,
+    },
+}
+
+impl FollowError {
+    /// Whom to drop for it. Not for a header that is not the checkpoint: whoever wrote the
+    /// checkpoint may be at fault.
+    pub(crate) fn offence(&self) -> Option<(PeerId, Offence)> {
+        match self {
+            Self::Malformed { peer, .. } => Some((*peer, Offence::Malformed)),
+            Self::Header {
+                peer,
+                error: HeaderError::Invalid(_) | HeaderError::NotThePredecessor { .. },
+            } => Some((*peer, Offence::WrongProof)),
+            _ => None,
+        }
+    }
+
+    /// Whether no other peer can help.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Header {
+                error: HeaderError::TooOld { .. },
+                ..
+            }
+        )
+    }
+}
+
+/// Asks peers for headers.
+#[derive(Clone)]
+pub(crate) struct Headers {
+    network: Network,
+    chain_id: String,
+    checkpoint: Checkpoint,
+    options: TrustOptions,
+}
+
+impl Headers {
+    pub(crate) fn new(network: Network, config: &NetworkConfig) -> Self {
+        Self {
+            network,
+            chain_id: config.chain_id.clone(),
+            checkpoint: config.checkpoint.clone(),
+            options: config.trust_options(),
+        }
+    }
+
+    pub(crate) fn checkpoint_height(&self) -> u64 {
+        self.checkpoint.height
+    }
+
+    /// The checkpoint's header.
+    pub(crate) async fn checkpoint(&self, peer: PeerId) -> Result<VerifiedHeader, FollowError> {
+        let block = self.ask(peer, self.checkpoint.height).await?;
+        self.trust(block, &self.checkpoint)
+            .map_err(|error| FollowError::Header { peer, error })
+    }
+
+    /// A header whose hash is trusted already: the checkpoint's, or one verified before.
+    pub(crate) fn trust(
+        &self,
+        block: LightBlock,
+        checkpoint: &Checkpoint,
+    ) -> Result<VerifiedHeader, HeaderError> {
+        let now = clock::now_in_headers();
+        VerifiedHeader::from_checkpoint(block, &self.chain_id, checkpoint, now, &self.options)
+    }
+
+    /// The peer's latest header, or `hint` instead, verified from `trusted`; none if it is not
+    /// above it.
+    pub(crate) async fn advance(
+        &self,
+        trusted: VerifiedHeader,
+        peer: PeerId,
+        hint: Option<LightBlock>,
+    ) -> Result<Option<VerifiedHeader>, FollowError> {
+        let target = match hint {
+            Some(block) => block,
+            None => self.ask(peer, LATEST).await?,
+        };
+        if target.height() <= trusted.height() {
+            return Ok(None);
+        }
+        let mut trusted = trusted;
+        // Halfway points that are not verified yet, highest first: at most 64 of them.
+        let mut waiting = vec![target];
+        while let Some(block) = waiting.pop() {
+            let (low, high) = (trusted.height(), block.height());
+            let now = clock::now_in_headers();
+            let ahead = block.signed_header.header.time.duration_since(now);
+            let by = ahead.unwrap_or_default();
+            if by > self.options.clock_drift {
+                return Err(FollowError::Ahead { peer, by });
+            }
+            match trusted.advance(block.clone(), now, &self.options) {
+                Ok(verified) => trusted = verified,
+                Err(HeaderError::NotEnoughTrust { .. }) if high - low > 1 => {
+                    waiting.push(block);
+                    waiting.push(self.ask(peer, low + (high - low) / 2).await?);
+                }
+                Err(error) => return Err(FollowError::Header { peer, error }),
+            }
+        }
+        Ok(Some(trusted))
+    }
+
+    /// The header before `later`.
+    pub(crate) async fn before(
+        &self,
+        later: &VerifiedHeader,
+        peer: PeerId,
+    ) -> Result<VerifiedHeader, FollowError> {
+        let block = self.ask(peer, later.height() - 1).await?;
+        later
+            .step_back(block)
+            .map_err(|error| FollowError::Header { peer, error })
+    }
+
+    async fn ask(&self, peer: PeerId, height: u64) -> Result<LightBlock, FollowError> {
+        let answer = self.network.request(peer, Request::Header { height }).await;
+        let bytes = answer.map_err(|error| FollowError::Request { peer, error })?;
+        let malformed = |reason: String| FollowError::Malformed {
+            peer,
+            height,
+            reason,
+        };
+        let block = LightBlock::decode(&bytes).map_err(|error| malformed(error.to_string()))?;
+        if height != LATEST && block.height() != height {
+            return Err(malformed(format!("it is of height {}", block.height())));
+        }
+        Ok(block)
+    }
+}

@@ -1,0 +1,65 @@
+//! Counters of the client, registered as `weft_light_client_*`.
+
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use prometheus_client::registry::{Registry, Unit};
+
+/// What the client counts. Cheap to clone; clones share their counters.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Headers verified.
+    pub headers_verified: Counter,
+    /// Attempts to get or verify a header that failed.
+    pub headers_failed: Counter,
+    /// Cells asked for, retries included.
+    pub samples_asked: Counter,
+    /// Cells that came and were verified.
+    pub samples_verified: Counter,
+    /// Blocks found available.
+    pub blocks_available: Counter,
+    /// Alarms: blocks found unavailable.
+    pub blocks_unavailable: Counter,
+    /// Peers dropped because of a wrong answer.
+    pub peers_dropped: Counter,
+    /// The highest verified height.
+    pub height: Gauge,
+    /// The highest available height.
+    pub available_height: Gauge,
+    /// 1 while no peer can be reached.
+    pub offline: Gauge,
+    /// Memory in RAM; set when it is read.
+    pub resident: Gauge,
+}
+
+impl Metrics {
+    /// Registers all of them.
+    pub(crate) fn registered(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("weft_light_client");
+        for (name, help, counter) in [
+            ("headers_verified", "Headers verified", &metrics.headers_verified),
+            ("headers_failed", "Headers not had or not verified", &metrics.headers_failed),
+            ("samples_asked", "Cells asked for, retries included", &metrics.samples_asked),
+            ("samples_verified", "Cells verified", &metrics.samples_verified),
+            ("blocks_available", "Blocks found available", &metrics.blocks_available),
+            ("blocks_unavailable", "Blocks found unavailable", &metrics.blocks_unavailable),
+            ("peers_dropped", "Peers dropped for a wrong answer", &metrics.peers_dropped),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        for (name, help, gauge) in [
+            ("height", "Highest verified height", &metrics.height),
+            ("available_height", "Highest available height", &metrics.available_height),
+            ("offline", "1 while no peer can be reached", &metrics.offline),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register_with_unit(
+            "resident",
+            "Memory in RAM",
+            Unit::Bytes,
+            metrics.resident.clone(),
+        );
+        metrics
+    }
+}

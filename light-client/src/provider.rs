@@ -1,0 +1,51 @@
+//! What a light client answers: the headers that it verified and the samples that it holds.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use erasure::{Axis, Coordinates};
+use network::{Answer, Kind, PeerId, Provider, Refusal, Request};
+
+use crate::store::{Store, StoreError};
+
+/// Serves from the store.
+pub(crate) struct Kept(pub(crate) Arc<Store>);
+
+impl Kept {
+    /// The kinds of request that are answered.
+    pub(crate) const SERVES: [Kind; 2] = [Kind::Sample, Kind::Header];
+
+    fn find(&self, request: &Request) -> Result<Option<Vec<u8>>, StoreError> {
+        match *request {
+            Request::Sample {
+                height,
+                row,
+                column,
+                axis,
+            } => {
+                let axis = if axis == 0 { Axis::Row } else { Axis::Column };
+                self.0.sample(height, Coordinates { row, column, axis })
+            }
+            Request::Header { height } => {
+                let header = match height {
+                    0 => self.0.trusted()?,
+                    height => self.0.header(height)?,
+                };
+                // One that was only named by its successor may carry a made-up commit.
+                Ok(header.filter(|header| header.signed).map(|header| header.block))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Kept {
+    async fn serve(&self, _peer: PeerId, request: Request) -> Answer {
+        let found = self.find(&request).map_err(|error| {
+            tracing::error!(%error, "cannot read what is kept");
+            Refusal::NotFound
+        })?;
+        found.map(Into::into).ok_or(Refusal::NotFound)
+    }
+}

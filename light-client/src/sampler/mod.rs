@@ -1,0 +1,17 @@
+//! The sampler: which cells to ask for, whom to ask, and what the answers mean.
+//!
+//! Pure: no clock, no randomness, no I/O, no async. The node around it and the simulator drive
+//! the same code.
+
+mod block;
+mod confidence;
+mod draw;
+
+#[cfg(test)]
+mod tests;
+
+pub use block::{
+    Answer, BlockSampler, Control, Effect, Fault, Millis, SkipReason, State, Task, Timing, check,
+};
+pub use confidence::{Confidence, ConfidenceError, confidence, miss_probability, samples_needed};
+pub use draw::{Seed, draw, probe};

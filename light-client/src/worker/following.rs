@@ -1,0 +1,242 @@
+//! Following headers: gossip as hints, polling when it is silent, stepping back over jumps.
+
+use std::time::Duration;
+
+use chain::{LightBlock, VerifiedHeader};
+use network::{Gossip, Kind, Offence};
+
+use super::{Done, Worker};
+use crate::client::ClientError;
+use crate::clock;
+use crate::event::Event;
+use crate::headers::FollowError;
+use crate::sampler::{Millis, SkipReason};
+use crate::status::HeightReport;
+use crate::store::StoredHeader;
+
+/// The first pause after a header was not had; doubles with each failure, up to `poll_after`.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// Gossip that claims to be a header above the trusted one.
+pub(super) struct Hint {
+    gossip: Gossip,
+    block: LightBlock,
+}
+
+/// Heights from `floor` up to the one below `cursor`, whose headers are still to be fetched.
+pub(super) struct Gap {
+    pub(super) cursor: VerifiedHeader,
+    pub(super) floor: u64,
+}
+
+impl Worker {
+    /// Keeps gossip that may be a newer header; the highest one, while another is verified.
+    pub(super) async fn hear(&mut self, gossip: Gossip) {
+        let block = match LightBlock::decode(&gossip.data) {
+            Ok(block) => block,
+            Err(error) => {
+                let source = gossip.source;
+                self.args.network.reject(gossip).await;
+                self.drop_peer(source, Offence::BadGossip, error.to_string())
+                    .await;
+                return;
+            }
+        };
+        let known = match &self.hint {
+            Some(hint) => Some(hint.block.height()),
+            None => self.args.trusted.as_ref().map(VerifiedHeader::height),
+        };
+        // Without a trusted header nothing can be judged; the checkpoint comes first.
+        if known.is_none_or(|known| block.height() <= known) {
+            self.args.network.ignore(gossip).await;
+        } else if let Some(older) = self.hint.replace(Hint { gossip, block }) {
+            self.args.network.ignore(older.gossip).await;
+        }
+    }
+
+    /// Starts to verify a hint, or to ask for the latest header if it is time. One at a time.
+    pub(super) fn follow(&mut self, now: Millis) {
+        if self.following || (self.hint.is_none() && now < self.poll_at) {
+            return;
+        }
+        let headers = self.args.headers.clone();
+        let Some(trusted) = self.args.trusted.clone() else {
+            let Some(peer) = self.next_header_peer() else {
+                return;
+            };
+            self.following = true;
+            self.jobs.spawn(async move {
+                let result = async {
+                    let checkpoint = headers.checkpoint(peer).await?;
+                    let tip = headers.advance(checkpoint.clone(), peer, None).await?;
+                    Ok(Some(tip.unwrap_or(checkpoint)))
+                };
+                Done::Followed {
+                    gossip: None,
+                    result: result.await,
+                }
+            });
+            return;
+        };
+        let (peer, gossip, block) = match self.hint.take() {
+            Some(Hint { gossip, block }) => (gossip.source, Some(gossip), Some(block)),
+            None => match self.next_header_peer() {
+                Some(peer) => (peer, None, None),
+                None => return,
+            },
+        };
+        self.following = true;
+        self.jobs.spawn(async move {
+            let result = headers.advance(trusted, peer, block).await;
+            Done::Followed { gossip, result }
+        });
+    }
+
+    pub(super) async fn followed(
+        &mut self,
+        gossip: Option<Gossip>,
+        result: Result<Option<VerifiedHeader>, FollowError>,
+    ) -> Result<(), ClientError> {
+        self.following = false;
+        let error = match result {
+            Ok(header) => {
+                self.failures = 0;
+                self.poll_at = clock::now().after(self.args.config.poll_after);
+                match (gossip, &header) {
+                    (Some(gossip), Some(_)) => self.args.network.accept(gossip).await,
+                    (Some(gossip), None) => self.args.network.ignore(gossip).await,
+                    (None, _) => {}
+                }
+                self.went_online();
+                if let Some(header) = header {
+                    self.advanced(header);
+                }
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let pause = RETRY_AFTER.saturating_mul(1 << self.failures.min(16));
+        self.poll_at = clock::now().after(pause.min(self.args.config.poll_after));
+        self.failures += 1;
+        let gossiped = gossip.is_some();
+        match gossip {
+            Some(gossip) if error.offence().is_some() => self.args.network.reject(gossip).await,
+            Some(gossip) => self.args.network.ignore(gossip).await,
+            None => {}
+        }
+        self.header_failed(&error, gossiped).await;
+        if error.is_final() {
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    async fn header_failed(&self, error: &FollowError, gossiped: bool) {
+        self.args.metrics.headers_failed.inc();
+        let reason = error.to_string();
+        if let Some((peer, offence)) = error.offence() {
+            let offence = if gossiped { Offence::BadGossip } else { offence };
+            self.drop_peer(peer, offence, reason.clone()).await;
+        }
+        self.emit(Event::HeaderFailed { reason });
+    }
+
+    /// The peers that serve headers, in turn.
+    fn next_header_peer(&mut self) -> Option<network::PeerId> {
+        let peers = self.peers(Kind::Header);
+        self.turn = self.turn.wrapping_add(1);
+        let index = self.turn.checked_rem(peers.len())?;
+        peers.get(index).copied()
+    }
+
+    /// Takes a verified header as the new tip, and sorts out the heights below it.
+    fn advanced(&mut self, tip: VerifiedHeader) {
+        let height = tip.height();
+        let lowest = match &self.args.trusted {
+            Some(trusted) => trusted.height() + 1,
+            None => self.args.headers.checkpoint_height(),
+        };
+        let window = |heights: u64| (height + 1).saturating_sub(heights.max(1));
+        let floor = lowest.max(window(self.args.config.catch_up));
+        self.forget_below(window(self.args.config.keep));
+
+        let reason = SkipReason::OutsideWindow;
+        if lowest < floor {
+            self.emit(Event::Skipped {
+                from: lowest,
+                to: floor - 1,
+                reason,
+            });
+        }
+        for skipped in lowest.max(self.batch.forget_below)..floor {
+            self.record(HeightReport::skipped(skipped, reason));
+        }
+        for pending in floor..height {
+            self.record(HeightReport::pending(pending));
+        }
+        self.args.metrics.height.set(height.try_into().unwrap_or(i64::MAX));
+        self.args.trusted = Some(tip.clone());
+        self.batch.trusted = Some(height);
+        self.learned(&tip, true);
+        if floor < height {
+            self.gaps.push(Gap { cursor: tip, floor });
+        }
+    }
+
+    /// Keeps a verified header and begins to sample its block.
+    fn learned(&mut self, header: &VerifiedHeader, signed: bool) {
+        let height = header.height();
+        self.args.metrics.headers_verified.inc();
+        self.batch.headers.push(StoredHeader::new(header, signed));
+        self.record(HeightReport::pending(height));
+        self.emit(Event::HeaderVerified { height });
+        self.begin(height, header.data_root());
+    }
+
+    fn forget_below(&mut self, height: u64) {
+        self.batch.forget_below = height;
+        self.reports = self.reports.split_off(&height);
+        self.samplers = self.samplers.split_off(&height);
+        self.gaps.retain(|gap| gap.cursor.height() > height);
+    }
+
+    /// Fetches the header below the newest gap's cursor. One at a time.
+    pub(super) fn step_back(&mut self, now: Millis) {
+        if self.stepping || self.gaps.is_empty() || now < self.step_at {
+            return;
+        }
+        let Some(peer) = self.next_header_peer() else {
+            return;
+        };
+        let Some(gap) = self.gaps.pop() else {
+            return;
+        };
+        self.stepping = true;
+        let headers = self.args.headers.clone();
+        self.jobs.spawn(async move {
+            let result = headers.before(&gap.cursor, peer).await;
+            Done::SteppedBack { gap, result }
+        });
+    }
+
+    pub(super) async fn stepped_back(
+        &mut self,
+        mut gap: Gap,
+        result: Result<VerifiedHeader, FollowError>,
+    ) {
+        self.stepping = false;
+        match result {
+            Ok(header) => {
+                self.learned(&header, false);
+                gap.cursor = header;
+            }
+            Err(error) => {
+                self.step_at = clock::now().after(self.args.config.poll_after);
+                self.header_failed(&error, false).await;
+            }
+        }
+        if gap.cursor.height() > gap.floor {
+            self.gaps.push(gap);
+        }
+    }
+}
