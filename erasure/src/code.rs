@@ -1,8 +1,9 @@
 //! The code of a line: systematic RS[2k, k] over GF(2^16), Leopard's FFT as `reed-solomon-simd` has it.
 //!
 //! `ifft` of k shards at skew k, then `fft` at skew 0, turns a line's first half into its second, in
-//! place, equal to that crate's `encode(k, k, …)`. A shard may be one cell or several: the transforms
-//! work byte pair by byte pair, so cells of neighbouring columns side by side are one longer shard.
+//! place, equal to that crate's `encode(k, k, …)`. A shard may be longer than a cell: the transforms
+//! work on each pair of bytes by itself. So a row is a shard of 2k cells, and the upper half of the
+//! square becomes its lower half, all columns at once, where they lie.
 
 use reed_solomon_simd::{
     ReedSolomonDecoder,
@@ -14,9 +15,6 @@ use crate::{Cell, SHARE_BYTES, Width};
 /// The engine's unit: bytes that are transformed together.
 const CHUNK_BYTES: usize = 64;
 
-/// Columns extended together: 128 rows of a strip are 256 KiB, which a second-level cache holds.
-const STRIP_CELLS: usize = 4;
-
 /// Encoder of lines of one width.
 pub(crate) struct Encoder {
     engine: DefaultEngine,
@@ -25,10 +23,7 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new(width: Width) -> Self {
-        Self {
-            engine: DefaultEngine::new(),
-            width,
-        }
+        Self { engine: DefaultEngine::new(), width }
     }
 
     /// Turns the first halves of lines into their second halves. `cells`: k shards, one after the
@@ -51,35 +46,16 @@ impl Encoder {
 
     /// The extended square, row-major, of the k² shares of an original one.
     pub(crate) fn extend(&self, shares: &[Cell]) -> Vec<Cell> {
-        let t=std::time::Instant::now();
-        let z = vec![[0u8; SHARE_BYTES]; 4*self.width.shares()];
-        eprintln!("k=zero {:?}",t.elapsed()); drop(z);
-        let t=std::time::Instant::now();
-        let strip_cells: usize = std::env::var("STRIP").unwrap().parse().unwrap();
         let (k, n) = (self.width.get(), self.width.extended());
-        let mut cells: Vec<Cell> = Vec::with_capacity(n * n);
-        for shares in shares.chunks_exact(k) {
-            cells.extend_from_slice(shares);
-            cells.extend_from_slice(shares);
+        let mut cells = Vec::with_capacity(n * n);
+        for row in shares.chunks_exact(k) {
+            cells.extend_from_slice(row);
+            cells.extend_from_slice(row);
             let parity = cells.len() - k;
             self.to_parity(&mut cells[parity..]);
         }
-        eprintln!("k=rows {:?}",t.elapsed());
         cells.extend_from_within(..);
-        eprintln!("k=copy {:?}",t.elapsed());
-        let below = &mut cells[k * n..];
-        if strip_cells >= n { self.to_parity(below); return cells; }
-        let mut strip = vec![[0; SHARE_BYTES]; k * strip_cells];
-        for first in (0..n).step_by(strip_cells) {
-            let columns = first..first + strip_cells;
-            for (shard, row) in strip.chunks_exact_mut(strip_cells).zip(below.chunks_exact(n)) {
-                shard.copy_from_slice(&row[columns.clone()]);
-            }
-            self.to_parity(&mut strip);
-            for (shard, row) in strip.chunks_exact(strip_cells).zip(below.chunks_exact_mut(n)) {
-                row[columns.clone()].copy_from_slice(shard);
-            }
-        }
+        self.to_parity(&mut cells[k * n..]);
         cells
     }
 }
@@ -91,27 +67,17 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    #[expect(
-        clippy::expect_used,
-        reason = "the code exists for every width and cells are even-sized"
-    )]
+    #[expect(clippy::expect_used, reason = "the code exists for every width and cells are even-sized")]
     pub(crate) fn new(width: Width) -> Self {
         let k = width.get();
-        let decoder =
-            ReedSolomonDecoder::new(k, k, SHARE_BYTES).expect("a width is a supported count");
-        Self {
-            decoder,
-            encoder: Encoder::new(width),
-        }
+        let decoder = ReedSolomonDecoder::new(k, k, SHARE_BYTES).expect("a width is a supported count");
+        Self { decoder, encoder: Encoder::new(width) }
     }
 
     /// Replaces the cells of a line that are not held by those of the codeword that the held ones
     /// decode to; at least k must be held. Held cells are overwritten too: they come out changed if
     /// they are not of one codeword.
-    #[expect(
-        clippy::expect_used,
-        reason = "places are distinct, below 2k, and at least k of them"
-    )]
+    #[expect(clippy::expect_used, reason = "places are distinct, below 2k, and at least k of them")]
     pub(crate) fn restore(&mut self, line: &mut [Cell], held: &[bool]) {
         let k = self.encoder.width.get();
         for (i, cell) in line.iter().enumerate().filter(|(i, _)| held[*i]) {
@@ -139,10 +105,7 @@ mod tests {
     fn noise(count: usize, seed: u64) -> Vec<Cell> {
         let mut cells = vec![[0; SHARE_BYTES]; count];
         let mut hasher = blake3::Hasher::new();
-        hasher
-            .update(&seed.to_be_bytes())
-            .finalize_xof()
-            .fill(cells.as_flattened_mut());
+        hasher.update(&seed.to_be_bytes()).finalize_xof().fill(cells.as_flattened_mut());
         cells
     }
 
@@ -156,12 +119,7 @@ mod tests {
             Encoder::new(width).complete(&mut line);
             assert_eq!(line[..k], systematic);
             let expected = reed_solomon_simd::encode(k, k, &systematic).unwrap();
-            assert!(
-                line[k..]
-                    .iter()
-                    .zip(expected)
-                    .all(|(cell, shard)| cell[..] == shard[..])
-            );
+            assert!(line[k..].iter().zip(expected).all(|(cell, shard)| cell[..] == shard[..]));
         }
     }
 

@@ -74,11 +74,7 @@ pub fn blob_commitment(namespace: &Namespace, bytes: &[u8]) -> Digest {
 }
 
 /// The same from the digests of the blob's shares.
-pub(crate) fn blob_commitment_of_leaves(
-    namespace: &Namespace,
-    len: u64,
-    mut leaves: Vec<Digest>,
-) -> Digest {
+pub(crate) fn blob_commitment_of_leaves(namespace: &Namespace, len: u64, mut leaves: Vec<Digest>) -> Digest {
     leaves.resize(leaves.len().next_power_of_two(), leaf(&[0; SHARE_BYTES]));
     let shares_root = tree::root(&mut leaves, inner);
     let mut hasher = blake3::Hasher::new();
@@ -103,13 +99,7 @@ impl DataRootParts {
     #[must_use]
     pub fn data_root(&self) -> Digest {
         let k = u32::from(self.width.as_u16()).to_be_bytes();
-        keccak(&[
-            DATA_ROOT_DOMAIN,
-            &k,
-            &self.axis_root,
-            &self.index_root,
-            &RESERVED,
-        ])
+        keccak(&[DATA_ROOT_DOMAIN, &k, &self.axis_root, &self.index_root, &RESERVED])
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
@@ -120,11 +110,7 @@ impl DataRootParts {
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (width, axis_root) = (reader.width()?, reader.array()?);
-        Ok(Self {
-            width,
-            axis_root,
-            index_root: reader.array()?,
-        })
+        Ok(Self { width, axis_root, index_root: reader.array()? })
     }
 }
 encoding!(DataRootParts);
@@ -149,12 +135,7 @@ mod tests {
     fn domains_differ_and_none_starts_another() {
         let domains = [INDEX_DOMAIN, DATA_ROOT_DOMAIN, BLOB_DOMAIN];
         for (i, a) in domains.iter().enumerate() {
-            assert!(
-                domains
-                    .iter()
-                    .skip(i + 1)
-                    .all(|b| !a.starts_with(b) && !b.starts_with(a))
-            );
+            assert!(domains.iter().skip(i + 1).all(|b| !a.starts_with(b) && !b.starts_with(a)));
         }
         assert_ne!(ENTRY_LEAF, ENTRY_INNER);
     }
@@ -166,10 +147,7 @@ mod tests {
         let commitment = blob_commitment(&namespace, &[7; 1025]);
         assert_ne!(commitment, blob_commitment(&other, &[7; 1025]));
         assert_ne!(commitment, blob_commitment(&namespace, &[7; 1024]));
-        assert_ne!(
-            blob_commitment(&namespace, &[0; 5]),
-            blob_commitment(&namespace, &[0; 6])
-        );
+        assert_ne!(blob_commitment(&namespace, &[0; 5]), blob_commitment(&namespace, &[0; 6]));
         let mut changed = [7; 1025];
         changed[1024] = 8;
         assert_ne!(commitment, blob_commitment(&namespace, &changed));

@@ -53,21 +53,8 @@ impl IndexEntry {
     pub(crate) const MIN_BYTES: usize = Namespace::BYTES + 32 + 4 + 8 + 20 + 1;
 
     pub(crate) fn at(start: u32, blob: BlobMeta) -> Self {
-        let BlobMeta {
-            namespace,
-            commitment,
-            len,
-            signer,
-            foreign,
-        } = blob;
-        Self {
-            namespace,
-            commitment,
-            start,
-            len,
-            signer,
-            foreign,
-        }
+        let BlobMeta { namespace, commitment, len, signer, foreign } = blob;
+        Self { namespace, commitment, start, len, signer, foreign }
     }
 
     /// Shares it takes.
@@ -89,10 +76,7 @@ impl IndexEntry {
     /// The first foreign commitment of this kind.
     #[must_use]
     pub fn foreign(&self, kind: ForeignKind) -> Option<&Digest> {
-        self.foreign
-            .iter()
-            .find(|foreign| foreign.kind == kind)
-            .map(|foreign| &foreign.value)
+        self.foreign.iter().find(|foreign| foreign.kind == kind).map(|foreign| &foreign.value)
     }
 
     /// Checks what holds for an entry on its own.
@@ -102,10 +86,7 @@ impl IndexEntry {
             return Err(LayoutError::EmptyBlob { start: self.start });
         }
         if self.end() > limit {
-            return Err(LayoutError::TooManyShares {
-                limit,
-                got: self.end(),
-            });
+            return Err(LayoutError::TooManyShares { limit, got: self.end() });
         }
         Ok(check_order(&self.foreign)?)
     }
@@ -132,18 +113,10 @@ impl IndexEntry {
             signer: reader.array()?,
             foreign: Vec::new(),
         };
-        let count = bound(
-            "foreign commitments",
-            reader.u8()?.into(),
-            0,
-            MAX_FOREIGN as u64,
-        )?;
+        let count = bound("foreign commitments", reader.u8()?.into(), 0, MAX_FOREIGN as u64)?;
         for _ in 0..count {
             let kind = ForeignKind::try_from(reader.u8()?)?;
-            entry.foreign.push(ForeignCommitment {
-                kind,
-                value: reader.array()?,
-            });
+            entry.foreign.push(ForeignCommitment { kind, value: reader.array()? });
         }
         entry.check()?;
         Ok(entry)
@@ -158,10 +131,7 @@ pub(crate) fn check_sequence(entries: &[IndexEntry]) -> Result<(), LayoutError> 
             return Err(LayoutError::Unsorted { start: next.start });
         }
         if u64::from(next.start) != previous.end() {
-            return Err(LayoutError::Gap {
-                expected: previous.end(),
-                got: next.start,
-            });
+            return Err(LayoutError::Gap { expected: previous.end(), got: next.start });
         }
     }
     Ok(())
@@ -178,10 +148,7 @@ mod tests {
             start: 5,
             len: 513,
             signer: [4; 20],
-            foreign: vec![ForeignCommitment {
-                kind: ForeignKind::Sha256,
-                value: [6; 32],
-            }],
+            foreign: vec![ForeignCommitment { kind: ForeignKind::Sha256, value: [6; 32] }],
         }
     }
 
@@ -207,35 +174,11 @@ mod tests {
         let layout = |error| Err(DecodeError::Layout(error));
         let empty = IndexEntry { len: 0, ..entry() };
         assert_eq!(decode(empty), layout(LayoutError::EmptyBlob { start: 5 }));
-        let long = IndexEntry {
-            len: 512 * (512 * 512 - 5) + 1,
-            ..entry()
-        };
-        let wrong = LayoutError::TooManyShares {
-            limit: 1 << 18,
-            got: (1 << 18) + 1,
-        };
+        let long = IndexEntry { len: 512 * (512 * 512 - 5) + 1, ..entry() };
+        let wrong = LayoutError::TooManyShares { limit: 1 << 18, got: (1 << 18) + 1 };
         assert_eq!(decode(long), layout(wrong));
-        assert!(
-            decode(IndexEntry {
-                len: u64::MAX,
-                ..entry()
-            })
-            .is_err()
-        );
-        let many = vec![
-            ForeignCommitment {
-                kind: ForeignKind::Eip4844,
-                value: [0; 32]
-            };
-            17
-        ];
-        assert!(
-            decode(IndexEntry {
-                foreign: many,
-                ..entry()
-            })
-            .is_err()
-        );
+        assert!(decode(IndexEntry { len: u64::MAX, ..entry() }).is_err());
+        let many = vec![ForeignCommitment { kind: ForeignKind::Eip4844, value: [0; 32] }; 17];
+        assert!(decode(IndexEntry { foreign: many, ..entry() }).is_err());
     }
 }

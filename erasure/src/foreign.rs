@@ -32,13 +32,7 @@ pub enum ForeignKind {
 
 impl ForeignKind {
     /// All kinds, ascending.
-    pub const ALL: [Self; 5] = [
-        Self::Keccak256,
-        Self::Sha256,
-        Self::Eip4844,
-        Self::Celestia,
-        Self::AnyTrust,
-    ];
+    pub const ALL: [Self; 5] = [Self::Keccak256, Self::Sha256, Self::Eip4844, Self::Celestia, Self::AnyTrust];
 
     /// The name used in text: lower case.
     #[must_use]
@@ -64,9 +58,7 @@ impl FromStr for ForeignKind {
 
     fn from_str(text: &str) -> Result<Self, ForeignError> {
         let named = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        named.ok_or_else(|| ForeignError::UnknownName {
-            got: text.chars().take(80).collect(),
-        })
+        named.ok_or_else(|| ForeignError::UnknownName { got: text.chars().take(80).collect() })
     }
 }
 
@@ -99,9 +91,7 @@ pub enum ForeignError {
         got: u8,
     },
     /// No kind has this name.
-    #[error(
-        "foreign commitment kind must be keccak256, sha256, eip4844, celestia or anytrust, got {got:?}"
-    )]
+    #[error("foreign commitment kind must be keccak256, sha256, eip4844, celestia or anytrust, got {got:?}")]
     UnknownName {
         /// The name given.
         got: String,
@@ -115,9 +105,7 @@ pub enum ForeignError {
         got: usize,
     },
     /// Kinds descend, or one that may not repeat does.
-    #[error(
-        "foreign commitments ascend by kind and only eip4844 repeats, got {next} after {previous}"
-    )]
+    #[error("foreign commitments ascend by kind and only eip4844 repeats, got {next} after {previous}")]
     Order {
         /// A kind of the list.
         previous: ForeignKind,
@@ -132,18 +120,11 @@ pub enum ForeignError {
 /// [`ForeignError::TooMany`] or [`ForeignError::Order`].
 pub fn check_order(list: &[ForeignCommitment]) -> Result<(), ForeignError> {
     if list.len() > MAX_FOREIGN {
-        return Err(ForeignError::TooMany {
-            limit: MAX_FOREIGN,
-            got: list.len(),
-        });
+        return Err(ForeignError::TooMany { limit: MAX_FOREIGN, got: list.len() });
     }
     let kinds = list.iter().map(|foreign| foreign.kind);
     let in_order = |a, b| a < b || (a == ForeignKind::Eip4844 && a == b);
-    match kinds
-        .clone()
-        .zip(kinds.skip(1))
-        .find(|(a, b)| !in_order(*a, *b))
-    {
+    match kinds.clone().zip(kinds.skip(1)).find(|(a, b)| !in_order(*a, *b)) {
         Some((previous, next)) => Err(ForeignError::Order { previous, next }),
         None => Ok(()),
     }
@@ -175,10 +156,7 @@ mod tests {
     use super::*;
 
     fn order(kinds: &[ForeignKind]) -> Result<(), ForeignError> {
-        let list = kinds.iter().map(|kind| ForeignCommitment {
-            kind: *kind,
-            value: [0; 32],
-        });
+        let list = kinds.iter().map(|kind| ForeignCommitment { kind: *kind, value: [0; 32] });
         check_order(&list.collect::<Vec<_>>())
     }
 
@@ -188,14 +166,8 @@ mod tests {
             assert_eq!(kind.to_string().parse(), Ok(kind));
             assert_eq!(ForeignKind::try_from(kind as u8), Ok(kind));
         }
-        assert_eq!(
-            ForeignKind::try_from(0),
-            Err(ForeignError::UnknownKind { got: 0 })
-        );
-        assert_eq!(
-            ForeignKind::try_from(6),
-            Err(ForeignError::UnknownKind { got: 6 })
-        );
+        assert_eq!(ForeignKind::try_from(0), Err(ForeignError::UnknownKind { got: 0 }));
+        assert_eq!(ForeignKind::try_from(6), Err(ForeignError::UnknownKind { got: 6 }));
         assert!("Sha256".parse::<ForeignKind>().is_err());
     }
 
@@ -203,17 +175,11 @@ mod tests {
     fn kinds_ascend_and_only_eip4844_repeats() {
         use ForeignKind::{Eip4844, Keccak256, Sha256};
         assert_eq!(order(&[Keccak256, Sha256, Eip4844, Eip4844]), Ok(()));
-        let twice = ForeignError::Order {
-            previous: Sha256,
-            next: Sha256,
-        };
+        let twice = ForeignError::Order { previous: Sha256, next: Sha256 };
         assert_eq!(order(&[Sha256, Sha256]), Err(twice));
         assert!(order(&[Sha256, Keccak256]).is_err());
         assert_eq!(order(&[Eip4844; 16]), Ok(()));
-        assert_eq!(
-            order(&[Eip4844; 17]),
-            Err(ForeignError::TooMany { limit: 16, got: 17 })
-        );
+        assert_eq!(order(&[Eip4844; 17]), Err(ForeignError::TooMany { limit: 16, got: 17 }));
     }
 
     #[test]

@@ -157,11 +157,7 @@ impl Coordinates {
 
     /// Where the cell lies in the row-major extended square; none when it is outside of it.
     pub(crate) fn position(self, width: Width) -> Option<usize> {
-        let (row, column, n) = (
-            usize::from(self.row),
-            usize::from(self.column),
-            width.extended(),
-        );
+        let (row, column, n) = (usize::from(self.row), usize::from(self.column), width.extended());
         (row < n && column < n).then_some(row * n + column)
     }
 }

@@ -9,8 +9,8 @@
 //! ```
 
 use crate::{
-    BlobMeta, DataRootParts, DecodeError, Digest, IndexEntry, LayoutError, Namespace, ProofError,
-    Width, blob_commitment,
+    BlobMeta, DataRootParts, DecodeError, Digest, IndexEntry, LayoutError, Namespace, ProofError, Width,
+    blob_commitment,
     commitment::{entry_inner, entry_leaf, index_root},
     entry::check_sequence,
     layout::{MAX_TRANSACTION_BLOB_BYTES, transaction_list},
@@ -54,10 +54,7 @@ impl Index {
         }
         let declared = transaction_list(transaction_blob)?.len();
         if declared + 4 != got {
-            return Err(LayoutError::TransactionBlobLength {
-                declared,
-                got: got - 4,
-            });
+            return Err(LayoutError::TransactionBlobLength { declared, got: got - 4 });
         }
         let transactions = BlobMeta {
             namespace: Namespace::TRANSACTIONS,
@@ -77,20 +74,13 @@ impl Index {
             match u32::try_from(entry.end()) {
                 Ok(end) if u64::from(end) <= limit => start = end,
                 _ => {
-                    return Err(LayoutError::TooManyShares {
-                        limit,
-                        got: entry.end(),
-                    });
+                    return Err(LayoutError::TooManyShares { limit, got: entry.end() });
                 }
             }
             Ok(entry)
         });
         let index = Self::from_entries(entries.collect::<Result<_, _>>()?)?;
-        Ok(Placement {
-            width: index.width(),
-            index,
-            order,
-        })
+        Ok(Placement { width: index.width(), index, order })
     }
 
     /// The index of these entries.
@@ -106,14 +96,8 @@ impl Index {
         }
         entries.iter().try_for_each(IndexEntry::check)?;
         check_sequence(&entries)?;
-        let leaves = entries
-            .iter()
-            .map(|entry| entry_leaf(&entry.encode()))
-            .collect();
-        Ok(Self {
-            tree: Tree::new(leaves, entry_inner),
-            entries,
-        })
+        let leaves = entries.iter().map(|entry| entry_leaf(&entry.encode())).collect();
+        Ok(Self { tree: Tree::new(leaves, entry_inner), entries })
     }
 
     /// All entries, the transaction blob's first.
@@ -138,12 +122,8 @@ impl Index {
     /// The entries of a namespace, in order.
     #[must_use]
     pub fn namespace(&self, namespace: Namespace) -> &[IndexEntry] {
-        let start = self
-            .entries
-            .partition_point(|entry| entry.namespace < namespace);
-        let end = self
-            .entries
-            .partition_point(|entry| entry.namespace <= namespace);
+        let start = self.entries.partition_point(|entry| entry.namespace < namespace);
+        let end = self.entries.partition_point(|entry| entry.namespace <= namespace);
         &self.entries[start..end]
     }
 
@@ -152,27 +132,13 @@ impl Index {
     ///
     /// # Errors
     /// `parts` or the index is another block's, or the width is not minimal.
-    pub fn verify(
-        self,
-        parts: DataRootParts,
-        data_root: &Digest,
-    ) -> Result<VerifiedIndex, ProofError> {
-        let got = DataRootParts {
-            index_root: self.root(),
-            ..parts
-        }
-        .data_root();
+    pub fn verify(self, parts: DataRootParts, data_root: &Digest) -> Result<VerifiedIndex, ProofError> {
+        let got = DataRootParts { index_root: self.root(), ..parts }.data_root();
         ProofError::unless_equal(data_root, got)?;
         if parts.width != self.width() {
-            return Err(ProofError::Width {
-                expected: self.width(),
-                got: parts.width,
-            });
+            return Err(ProofError::Width { expected: self.width(), got: parts.width });
         }
-        Ok(VerifiedIndex {
-            index: self,
-            data_root: *data_root,
-        })
+        Ok(VerifiedIndex { index: self, data_root: *data_root })
     }
 
     pub(crate) fn count(&self) -> u32 {
@@ -197,23 +163,12 @@ encoding!(Index);
 
 /// Reads how many entries there are: at most one for every share of the largest square.
 pub(crate) fn read_count(reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
-    bound(
-        "index entries",
-        reader.u32()?.into(),
-        1,
-        Width::MAX.shares() as u64,
-    )
+    bound("index entries", reader.u32()?.into(), 1, Width::MAX.shares() as u64)
 }
 
 /// Reads `count` entries, checking first that the input is long enough for them.
-pub(crate) fn read_entries(
-    reader: &mut Reader<'_>,
-    count: usize,
-) -> Result<Vec<IndexEntry>, DecodeError> {
-    let (needed, got) = (
-        count.saturating_mul(IndexEntry::MIN_BYTES),
-        reader.remaining(),
-    );
+pub(crate) fn read_entries(reader: &mut Reader<'_>, count: usize) -> Result<Vec<IndexEntry>, DecodeError> {
+    let (needed, got) = (count.saturating_mul(IndexEntry::MIN_BYTES), reader.remaining());
     if needed > got {
         return Err(DecodeError::Truncated { needed, got });
     }

@@ -117,24 +117,14 @@ pub fn transaction_blob(list: &[u8]) -> Vec<u8> {
 /// # Errors
 /// `bytes` end before the list does, or the list is too long.
 pub fn transaction_list(bytes: &[u8]) -> Result<&[u8], LayoutError> {
-    let short = LayoutError::TransactionBlobLength {
-        declared: 0,
-        got: bytes.len(),
-    };
+    let short = LayoutError::TransactionBlobLength { declared: 0, got: bytes.len() };
     let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>().ok_or(short)?;
     let declared = u32::from_be_bytes(*length) as usize;
-    let (limit, got) = (
-        MAX_TRANSACTION_BLOB_BYTES,
-        declared.saturating_add(LENGTH_BYTES),
-    );
+    let (limit, got) = (MAX_TRANSACTION_BLOB_BYTES, declared.saturating_add(LENGTH_BYTES));
     if got > limit {
         return Err(LayoutError::TransactionBlobTooLong { limit, got });
     }
-    rest.get(..declared)
-        .ok_or(LayoutError::TransactionBlobLength {
-            declared,
-            got: rest.len(),
-        })
+    rest.get(..declared).ok_or(LayoutError::TransactionBlobLength { declared, got: rest.len() })
 }
 
 /// The k² shares of a block.
@@ -158,21 +148,14 @@ impl OriginalSquare {
         let entries = placement.index.entries();
         let width = placement.index.width();
         if entries.len() != blobs.len() + 1 {
-            return Err(LayoutError::BlobCount {
-                expected: entries.len() - 1,
-                got: blobs.len(),
-            });
+            return Err(LayoutError::BlobCount { expected: entries.len() - 1, got: blobs.len() });
         }
         let mut shares = vec![[0; SHARE_BYTES]; width.shares()];
         let blobs = std::iter::once(transaction_blob).chain(blobs.iter().copied());
         for (entry, blob) in entries.iter().zip(blobs) {
             let (start, expected, got) = (entry.start, entry.len, blob.len());
             if got as u64 != expected {
-                return Err(LayoutError::BlobLength {
-                    start,
-                    expected,
-                    got,
-                });
+                return Err(LayoutError::BlobLength { start, expected, got });
             }
             let range = start as usize..start as usize + shares_for(expected) as usize;
             shares[range].as_flattened_mut()[..got].copy_from_slice(blob);
@@ -187,16 +170,9 @@ impl OriginalSquare {
     pub fn from_shares(width: Width, bytes: &[u8]) -> Result<Self, LayoutError> {
         let (expected, got) = (width.shares() * SHARE_BYTES, bytes.len());
         if got != expected {
-            return Err(LayoutError::SquareBytes {
-                width,
-                expected,
-                got,
-            });
+            return Err(LayoutError::SquareBytes { width, expected, got });
         }
-        Ok(Self {
-            width,
-            shares: bytes.as_chunks().0.to_vec(),
-        })
+        Ok(Self { width, shares: bytes.as_chunks().0.to_vec() })
     }
 
     pub(crate) fn from_cells(width: Width, shares: Vec<Cell>) -> Self {
@@ -246,8 +222,6 @@ impl OriginalSquare {
 
 impl fmt::Debug for OriginalSquare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OriginalSquare")
-            .field("width", &self.width)
-            .finish_non_exhaustive()
+        f.debug_struct("OriginalSquare").field("width", &self.width).finish_non_exhaustive()
     }
 }

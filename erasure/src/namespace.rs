@@ -72,18 +72,14 @@ impl Namespace {
     /// # Errors
     /// Another length, another version, or padding that is not zero.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NamespaceError> {
-        let bytes: [u8; Self::BYTES] = bytes.try_into().map_err(|_| NamespaceError::Length {
-            expected: Self::BYTES,
-            got: bytes.len(),
-        })?;
+        let bytes: [u8; Self::BYTES] = bytes
+            .try_into()
+            .map_err(|_| NamespaceError::Length { expected: Self::BYTES, got: bytes.len() })?;
         if bytes[0] != 0 {
             return Err(NamespaceError::Version { got: bytes[0] });
         }
         match (1..ID_START).find(|i| bytes[*i] != 0) {
-            Some(position) => Err(NamespaceError::Padding {
-                position,
-                got: bytes[position],
-            }),
+            Some(position) => Err(NamespaceError::Padding { position, got: bytes[position] }),
             None => Ok(Self(bytes)),
         }
     }
@@ -118,9 +114,7 @@ impl FromStr for Namespace {
 
     /// 58 hex digits, or a user id of 1 to 20 hex digits, zeroes on its left left out; `0x` may lead.
     fn from_str(text: &str) -> Result<Self, NamespaceError> {
-        let wrong = || NamespaceError::Text {
-            got: text.chars().take(80).collect(),
-        };
+        let wrong = || NamespaceError::Text { got: text.chars().take(80).collect() };
         let digits = text.strip_prefix("0x").unwrap_or(text);
         let digits: Vec<u8> = digits
             .chars()
@@ -156,10 +150,7 @@ mod tests {
     fn text_of_another_length_or_alphabet_is_refused() {
         let long = "0".repeat(21);
         for text in ["", "0x", "+f", "xyz", long.as_str(), "0x0x1", "é"] {
-            assert!(
-                matches!(text.parse::<Namespace>(), Err(NamespaceError::Text { .. })),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<Namespace>(), Err(NamespaceError::Text { .. })), "{text}");
         }
     }
 
@@ -167,24 +158,15 @@ mod tests {
     fn other_versions_and_padding_are_refused() {
         let mut bytes = [0; 29];
         bytes[0] = 1;
-        assert_eq!(
-            Namespace::from_bytes(&bytes),
-            Err(NamespaceError::Version { got: 1 })
-        );
+        assert_eq!(Namespace::from_bytes(&bytes), Err(NamespaceError::Version { got: 1 }));
         bytes[0] = 0;
         bytes[18] = 7;
-        let wrong = NamespaceError::Padding {
-            position: 18,
-            got: 7,
-        };
+        let wrong = NamespaceError::Padding { position: 18, got: 7 };
         assert_eq!(Namespace::from_bytes(&bytes), Err(wrong));
         bytes[18] = 0;
         bytes[19] = 7;
         assert!(!Namespace::from_bytes(&bytes).unwrap().is_reserved());
-        let short = NamespaceError::Length {
-            expected: 29,
-            got: 28,
-        };
+        let short = NamespaceError::Length { expected: 29, got: 28 };
         assert_eq!(Namespace::from_bytes(&bytes[1..]), Err(short));
         assert!(Namespace::from_bytes(&[0; 29]).unwrap().is_reserved());
     }

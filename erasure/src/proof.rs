@@ -102,11 +102,7 @@ pub enum ProofError {
         got: u64,
     },
     /// Bytes of another blob commitment than the entry's.
-    #[error(
-        "the blob's commitment is {}, the bytes have {}",
-        Hex(expected),
-        Hex(got)
-    )]
+    #[error("the blob's commitment is {}, the bytes have {}", Hex(expected), Hex(got))]
     BlobCommitment {
         /// The entry's.
         expected: Digest,
@@ -117,14 +113,7 @@ pub enum ProofError {
 
 impl ProofError {
     pub(crate) fn unless_equal(expected: &Digest, got: Digest) -> Result<(), Self> {
-        if *expected == got {
-            Ok(())
-        } else {
-            Err(Self::DataRoot {
-                expected: *expected,
-                got,
-            })
-        }
+        if *expected == got { Ok(()) } else { Err(Self::DataRoot { expected: *expected, got }) }
     }
 }
 

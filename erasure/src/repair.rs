@@ -13,8 +13,8 @@
 use std::fmt;
 
 use crate::{
-    Axis, Cell, CommittedSquare, DataRootParts, Digest, Index, OriginalSquare, SHARE_BYTES,
-    VerifiedLine, VerifiedSample, Width,
+    Axis, Cell, CommittedSquare, DataRootParts, Digest, Index, OriginalSquare, SHARE_BYTES, VerifiedLine,
+    VerifiedSample, Width,
     code::Decoder,
     proof::Hex,
     square::{ExtendedSquare, lines},
@@ -25,11 +25,7 @@ use crate::{
 #[non_exhaustive]
 pub enum RepairError {
     /// Parts, a cell or an index of another block. At fault: the caller.
-    #[error(
-        "repairing the block with data root {}, got a part of {}",
-        Hex(expected),
-        Hex(got)
-    )]
+    #[error("repairing the block with data root {}, got a part of {}", Hex(expected), Hex(got))]
     OtherBlock {
         /// The data root under repair.
         expected: Digest,
@@ -61,11 +57,7 @@ pub enum RepairError {
         index: usize,
     },
     /// The square decoded is not the one committed to. The block is wrong.
-    #[error(
-        "the repaired square has axis root {}, committed is {}",
-        Hex(got),
-        Hex(expected)
-    )]
+    #[error("the repaired square has axis root {}, committed is {}", Hex(got), Hex(expected))]
     AxisRoot {
         /// The committed one.
         expected: Digest,
@@ -93,10 +85,7 @@ impl Repair {
     pub fn new(data_root: Digest, parts: DataRootParts) -> Result<Self, RepairError> {
         let (width, got) = (parts.width, parts.data_root());
         if got != data_root {
-            return Err(RepairError::OtherBlock {
-                expected: data_root,
-                got,
-            });
+            return Err(RepairError::OtherBlock { expected: data_root, got });
         }
         let cells = width.extended() * width.extended();
         Ok(Self {
@@ -127,18 +116,14 @@ impl Repair {
     /// It is another block's, or one of its cells differs from one held at its place.
     pub fn add_line(&mut self, line: &VerifiedLine) -> Result<(), RepairError> {
         self.check_block(line.data_root())?;
-        let mut places = line
-            .axis()
-            .positions(self.width(), line.index())
-            .zip(line.cells());
+        let mut places = line.axis().positions(self.width(), line.index()).zip(line.cells());
         places.try_for_each(|(position, cell)| self.hold(position, cell))
     }
 
     /// (row, column) of every cell that is neither held nor decoded yet.
     pub fn missing(&self) -> impl Iterator<Item = (usize, usize)> {
         let (n, held) = (self.width().extended(), self.held.iter().enumerate());
-        held.filter(|(_, held)| !**held)
-            .map(move |(i, _)| (i / n, i % n))
+        held.filter(|(_, held)| !**held).map(move |(i, _)| (i / n, i % n))
     }
 
     /// Decodes what the cells held allow. When they are not enough, all that was won is kept: add more
@@ -156,10 +141,7 @@ impl Repair {
                 }
             }
             if self.missing == missing {
-                return Err(RepairError::NotEnough {
-                    missing,
-                    cells: self.cells.len(),
-                });
+                return Err(RepairError::NotEnough { missing, cells: self.cells.len() });
             }
         }
         let k = self.width().get();
@@ -170,19 +152,11 @@ impl Repair {
         if expected != got {
             return Err(RepairError::AxisRoot { expected, got });
         }
-        Ok(RepairedSquare {
-            square,
-            parts: self.parts,
-        })
+        Ok(RepairedSquare { square, parts: self.parts })
     }
 
     /// Decodes a line if it holds k cells and lacks one, and compares those it held.
-    fn solve(
-        &mut self,
-        axis: Axis,
-        index: usize,
-        decoder: &mut Decoder,
-    ) -> Result<(), RepairError> {
+    fn solve(&mut self, axis: Axis, index: usize, decoder: &mut Decoder) -> Result<(), RepairError> {
         let n = self.width().extended();
         let positions = || axis.positions(self.parts.width, index);
         let held: Vec<bool> = positions().map(|i| self.held[i]).collect();
@@ -193,8 +167,7 @@ impl Repair {
         let mut line: Vec<Cell> = positions().map(|i| self.cells[i]).collect();
         decoder.restore(&mut line, &held);
         for (i, cell) in axis.positions(self.parts.width, index).zip(&line) {
-            self.hold(i, cell)
-                .map_err(|_| RepairError::Inconsistent { axis, index })?;
+            self.hold(i, cell).map_err(|_| RepairError::Inconsistent { axis, index })?;
         }
         Ok(())
     }
@@ -205,11 +178,7 @@ impl Repair {
         let (row, column) = (position / n, position % n);
         if self.held[position] {
             let same = self.cells[position] == *cell;
-            return if same {
-                Ok(())
-            } else {
-                Err(RepairError::Split { row, column })
-            };
+            return if same { Ok(()) } else { Err(RepairError::Split { row, column }) };
         }
         self.cells[position] = *cell;
         self.held[position] = true;
@@ -220,14 +189,7 @@ impl Repair {
 
     fn check_block(&self, got: &Digest) -> Result<(), RepairError> {
         let expected = self.data_root;
-        if expected == *got {
-            Ok(())
-        } else {
-            Err(RepairError::OtherBlock {
-                expected,
-                got: *got,
-            })
-        }
+        if expected == *got { Ok(()) } else { Err(RepairError::OtherBlock { expected, got: *got }) }
     }
 
     fn width(&self) -> Width {
@@ -238,10 +200,7 @@ impl Repair {
 impl fmt::Debug for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Repair");
-        debug
-            .field("parts", &self.parts)
-            .field("missing", &self.missing)
-            .finish_non_exhaustive()
+        debug.field("parts", &self.parts).field("missing", &self.missing).finish_non_exhaustive()
     }
 }
 
@@ -272,18 +231,12 @@ impl RepairedSquare {
     pub fn commit(self, index: Index) -> Result<CommittedSquare, RepairError> {
         let square = CommittedSquare::new(self.square, index);
         let (expected, got) = (self.parts.data_root(), square.data_root());
-        if expected == got {
-            Ok(square)
-        } else {
-            Err(RepairError::OtherBlock { expected, got })
-        }
+        if expected == got { Ok(square) } else { Err(RepairError::OtherBlock { expected, got }) }
     }
 }
 
 impl fmt::Debug for RepairedSquare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RepairedSquare")
-            .field("parts", &self.parts)
-            .finish_non_exhaustive()
+        f.debug_struct("RepairedSquare").field("parts", &self.parts).finish_non_exhaustive()
     }
 }

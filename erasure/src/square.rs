@@ -32,22 +32,15 @@ pub(crate) struct ExtendedSquare {
 impl ExtendedSquare {
     pub(crate) fn new(width: Width, shares: &[Cell]) -> Self {
         let n = width.extended();
-        let t=std::time::Instant::now();let cells = Encoder::new(width).extend(shares);eprintln!("k=ext {:?}",t.elapsed());
+        let cells = Encoder::new(width).extend(shares);
         let digests: Vec<Digest> = cells.iter().map(leaf).collect();
-        eprintln!("k=leaf {:?}",t.elapsed());let mut line = vec![[0; 32]; n];
+        let mut line = vec![[0; 32]; n];
         let mut roots = Vec::with_capacity(2 * n);
         for (axis, index) in lines(width) {
-            line.iter_mut()
-                .zip(axis.positions(width, index))
-                .for_each(|(d, i)| *d = digests[i]);
+            line.iter_mut().zip(axis.positions(width, index)).for_each(|(d, i)| *d = digests[i]);
             roots.push(tree::root(&mut line, inner));
         }
-        eprintln!("k=lines {:?}",t.elapsed());Self {
-            width,
-            cells,
-            digests,
-            lines: Tree::new(roots, inner),
-        }
+        Self { width, cells, digests, lines: Tree::new(roots, inner) }
     }
 
     pub(crate) fn width(&self) -> Width {
@@ -60,18 +53,11 @@ impl ExtendedSquare {
 
     pub(crate) fn cell(&self, row: usize, column: usize) -> Option<&Cell> {
         let n = self.width.extended();
-        if row < n && column < n {
-            self.cells.get(row * n + column)
-        } else {
-            None
-        }
+        if row < n && column < n { self.cells.get(row * n + column) } else { None }
     }
 
     /// The shares of a range of the original square, by row; none when it leaves the square.
-    pub(crate) fn share_rows(
-        &self,
-        range: Range<u32>,
-    ) -> Option<impl Iterator<Item = Range<usize>>> {
+    pub(crate) fn share_rows(&self, range: Range<u32>) -> Option<impl Iterator<Item = Range<usize>>> {
         let n = self.width.extended();
         let rows = share_rows(self.width, range)?;
         Some(rows.map(move |(row, columns)| row * n + columns.start..row * n + columns.end))
@@ -114,17 +100,8 @@ pub struct CommittedSquare {
 impl CommittedSquare {
     pub(crate) fn new(square: ExtendedSquare, index: Index) -> Self {
         let (width, axis_root) = (square.width(), square.axis_root());
-        let parts = DataRootParts {
-            width,
-            axis_root,
-            index_root: index.root(),
-        };
-        Self {
-            square,
-            index,
-            parts,
-            data_root: parts.data_root(),
-        }
+        let parts = DataRootParts { width, axis_root, index_root: index.root() };
+        Self { square, index, parts, data_root: parts.data_root() }
     }
 
     /// The commitment to all of it.
@@ -179,15 +156,8 @@ impl CommittedSquare {
     #[must_use]
     pub fn blob_commitment(&self, entry: &IndexEntry) -> Option<Digest> {
         let rows = self.square.share_rows(entry.range())?;
-        let leaves = rows
-            .flat_map(|row| &self.square.digests[row])
-            .copied()
-            .collect();
-        Some(blob_commitment_of_leaves(
-            &entry.namespace,
-            entry.len,
-            leaves,
-        ))
+        let leaves = rows.flat_map(|row| &self.square.digests[row]).copied().collect();
+        Some(blob_commitment_of_leaves(&entry.namespace, entry.len, leaves))
     }
 
     /// A copy of the k² shares.
@@ -199,11 +169,7 @@ impl CommittedSquare {
     /// The cells of a range of shares; none when it is empty or leaves the square.
     pub(crate) fn shares(&self, range: Range<u32>) -> Option<Vec<Cell>> {
         let rows = self.square.share_rows(range)?;
-        Some(
-            rows.flat_map(|row| &self.square.cells[row])
-                .copied()
-                .collect(),
-        )
+        Some(rows.flat_map(|row| &self.square.cells[row]).copied().collect())
     }
 
     /// The tree over a line's cells; the line must exist.
@@ -220,8 +186,6 @@ impl CommittedSquare {
 
 impl fmt::Debug for CommittedSquare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommittedSquare")
-            .field("parts", &self.parts)
-            .finish_non_exhaustive()
+        f.debug_struct("CommittedSquare").field("parts", &self.parts).finish_non_exhaustive()
     }
 }

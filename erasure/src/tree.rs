@@ -41,23 +41,13 @@ impl Tree {
     /// The nodes that, with the leaves of `range`, give the root.
     pub(crate) fn siblings(&self, range: Range<usize>) -> Vec<Digest> {
         let places = siblings(self.levels[0].len(), range).into_iter();
-        places
-            .map(|(level, index)| self.levels[level][index])
-            .collect()
+        places.map(|(level, index)| self.levels[level][index]).collect()
     }
 }
 
 fn parents(level: &[Digest], inner: Inner) -> Vec<Digest> {
     let pairs = level.chunks(2);
-    pairs
-        .map(|pair| {
-            if let [left, right] = pair {
-                inner(left, right)
-            } else {
-                pair[0]
-            }
-        })
-        .collect()
+    pairs.map(|pair| if let [left, right] = pair { inner(left, right) } else { pair[0] }).collect()
 }
 
 /// The root over at least one leaf, without keeping the tree; the leaves are overwritten.
@@ -146,9 +136,7 @@ mod tests {
     }
 
     fn leaves(count: usize) -> Vec<Digest> {
-        (0..count)
-            .map(|i| *blake3::hash(&i.to_le_bytes()).as_bytes())
-            .collect()
+        (0..count).map(|i| *blake3::hash(&i.to_le_bytes()).as_bytes()).collect()
     }
 
     #[test]
@@ -168,23 +156,16 @@ mod tests {
                 let siblings = tree.siblings(start..end);
                 assert_eq!(siblings.len(), sibling_count(count, start..end));
                 let inside = leaves(count)[start..end].to_vec();
-                let root =
-                    |count, start| root_of_range(inner, count, start, inside.clone(), &siblings);
+                let root = |count, start| root_of_range(inner, count, start, inside.clone(), &siblings);
                 assert_eq!(root(count, start), Some(tree.root()));
                 for other in (0..count + 2).filter(|other| *other != start) {
                     assert_ne!(root(count, other), Some(tree.root()));
                 }
                 let longer = [siblings.as_slice(), &[[0; 32]]].concat();
-                assert_eq!(
-                    root_of_range(inner, count, start, inside.clone(), &longer),
-                    None
-                );
+                assert_eq!(root_of_range(inner, count, start, inside.clone(), &longer), None);
             }
             assert_eq!(root_of_range(inner, count, 0, vec![], &[]), None);
-            assert_eq!(
-                root_of_range(inner, count, usize::MAX, vec![[0; 32]], &[]),
-                None
-            );
+            assert_eq!(root_of_range(inner, count, usize::MAX, vec![[0; 32]], &[]), None);
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Reading encodings: integers big-endian, lengths known before anything is allocated.
 
-use crate::{
-    Cell, Digest, ForeignError, LayoutError, Namespace, NamespaceError, Width, WidthError,
-};
+use crate::{Cell, Digest, ForeignError, LayoutError, Namespace, NamespaceError, Width, WidthError};
 
 /// The bytes are no canonical encoding. At fault: whoever sent them.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -55,21 +53,11 @@ pub enum DecodeError {
 }
 
 /// Refuses a number outside of `min..=max`.
-pub(crate) fn bound(
-    what: &'static str,
-    got: u64,
-    min: u64,
-    max: u64,
-) -> Result<usize, DecodeError> {
+pub(crate) fn bound(what: &'static str, got: u64, min: u64, max: u64) -> Result<usize, DecodeError> {
     if (min..=max).contains(&got) {
         Ok(got as usize)
     } else {
-        Err(DecodeError::Bound {
-            what,
-            min,
-            max,
-            got,
-        })
+        Err(DecodeError::Bound { what, min, max, got })
     }
 }
 
@@ -84,13 +72,7 @@ impl<'a> Reader<'a> {
     ) -> Result<T, DecodeError> {
         let mut reader = Self(bytes);
         let value = read(&mut reader)?;
-        if reader.0.is_empty() {
-            Ok(value)
-        } else {
-            Err(DecodeError::Trailing {
-                got: reader.0.len(),
-            })
-        }
+        if reader.0.is_empty() { Ok(value) } else { Err(DecodeError::Trailing { got: reader.0.len() }) }
     }
 
     pub(crate) fn remaining(&self) -> usize {
@@ -98,10 +80,7 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, needed: usize) -> Result<&'a [u8], DecodeError> {
-        let short = DecodeError::Truncated {
-            needed,
-            got: self.0.len(),
-        };
+        let short = DecodeError::Truncated { needed, got: self.0.len() };
         let (taken, rest) = self.0.split_at_checked(needed).ok_or(short)?;
         self.0 = rest;
         Ok(taken)

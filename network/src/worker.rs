@@ -253,13 +253,13 @@ impl Worker {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.on_connected(peer_id, connection_id, &endpoint)
+                self.on_connected(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established, .. } => {
-                self.on_disconnected(peer_id, num_established)
+                self.on_disconnected(peer_id, num_established);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                self.on_dial_failed(connection_id, &error)
+                self.on_dial_failed(connection_id, &error);
             }
             SwarmEvent::NewListenAddr { listener_id, .. } => {
                 if let Some((listeners, _)) = &mut self.starting {
@@ -270,7 +270,7 @@ impl Worker {
             }
             SwarmEvent::ExpiredListenAddr { .. } => self.tell_addresses(),
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                self.on_listener_closed(listener_id, reason)
+                self.on_listener_closed(listener_id, reason);
             }
             _ => {}
         }
@@ -347,7 +347,7 @@ impl Worker {
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
-                self.on_gossip(propagation_source, message_id, message)
+                self.on_gossip(propagation_source, message_id, message);
             }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.on_identified(peer_id, &info);

@@ -26,11 +26,7 @@ pub(super) struct Header {
 
 impl Header {
     pub(super) fn new(index: &Index, parts: &DataRootParts) -> Self {
-        Self {
-            width: parts.width,
-            axis_root: parts.axis_root,
-            count: index.count(),
-        }
+        Self { width: parts.width, axis_root: parts.axis_root, count: index.count() }
     }
 
     /// Checks that these entries are in the index from `first` on, and within the square.
@@ -41,37 +37,15 @@ impl Header {
         entries: &[IndexEntry],
         siblings: &[Digest],
     ) -> Result<(), ProofError> {
-        let leaves = entries
-            .iter()
-            .map(|entry| entry_leaf(&entry.encode()))
-            .collect();
-        let root = root_of_range(
-            entry_inner,
-            self.count as usize,
-            first as usize,
-            leaves,
-            siblings,
-        );
+        let leaves = entries.iter().map(|entry| entry_leaf(&entry.encode())).collect();
+        let root = root_of_range(entry_inner, self.count as usize, first as usize, leaves, siblings);
         let index_root = index_root(self.count, &root.ok_or(ProofError::Shape)?);
-        let Self {
-            width, axis_root, ..
-        } = *self;
-        ProofError::unless_equal(
-            data_root,
-            DataRootParts {
-                width,
-                axis_root,
-                index_root,
-            }
-            .data_root(),
-        )?;
+        let Self { width, axis_root, .. } = *self;
+        ProofError::unless_equal(data_root, DataRootParts { width, axis_root, index_root }.data_root())?;
         let end = entries.iter().map(IndexEntry::end).max().unwrap_or(0);
         let expected = Width::fitting(end, Width::MAX).unwrap_or(Width::MAX);
         if expected > width {
-            return Err(ProofError::Width {
-                expected,
-                got: width,
-            });
+            return Err(ProofError::Width { expected, got: width });
         }
         Ok(())
     }
@@ -84,11 +58,7 @@ impl Header {
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (width, axis_root) = (reader.width()?, reader.array()?);
-        Ok(Self {
-            width,
-            axis_root,
-            count: read_count(reader)? as u32,
-        })
+        Ok(Self { width, axis_root, count: read_count(reader)? as u32 })
     }
 }
 
@@ -127,13 +97,8 @@ impl EntryProof {
     /// It is another block's, or forged.
     pub fn verify(self, data_root: &Digest) -> Result<VerifiedEntry, ProofError> {
         let entries = std::slice::from_ref(&self.entry);
-        self.header
-            .verify(data_root, self.position, entries, &self.path)?;
-        Ok(VerifiedEntry {
-            entry: self.entry,
-            position: self.position,
-            data_root: *data_root,
-        })
+        self.header.verify(data_root, self.position, entries, &self.path)?;
+        Ok(VerifiedEntry { entry: self.entry, position: self.position, data_root: *data_root })
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -149,12 +114,7 @@ impl EntryProof {
         let place = bound("position", position.into(), 0, count as u64 - 1)?;
         let entry = IndexEntry::read(reader)?;
         let path = reader.digests(sibling_count(count, place..place + 1))?;
-        Ok(Self {
-            header,
-            position,
-            entry,
-            path,
-        })
+        Ok(Self { header, position, entry, path })
     }
 }
 encoding!(EntryProof);
@@ -207,15 +167,8 @@ impl VerifiedEntry {
         if expected != got {
             return Err(ProofError::BlobLength { expected, got });
         }
-        let (expected, got) = (
-            self.entry.commitment,
-            blob_commitment(&self.entry.namespace, bytes),
-        );
-        if expected == got {
-            Ok(())
-        } else {
-            Err(ProofError::BlobCommitment { expected, got })
-        }
+        let (expected, got) = (self.entry.commitment, blob_commitment(&self.entry.namespace, bytes));
+        if expected == got { Ok(()) } else { Err(ProofError::BlobCommitment { expected, got }) }
     }
 }
 
@@ -241,19 +194,12 @@ impl ForeignProof {
         kind: ForeignKind,
         value: &Digest,
     ) -> Result<VerifiedEntry, ProofError> {
-        let missing = ProofError::Foreign {
-            kind,
-            value: *value,
-        };
+        let missing = ProofError::Foreign { kind, value: *value };
         if (self.kind, self.value) != (kind, *value) {
             return Err(missing);
         }
         let entry = self.entry_proof.verify(data_root)?;
-        let held = entry
-            .entry
-            .foreign
-            .iter()
-            .any(|held| held.kind == kind && held.value == *value);
+        let held = entry.entry.foreign.iter().any(|held| held.kind == kind && held.value == *value);
         if held { Ok(entry) } else { Err(missing) }
     }
 
@@ -265,11 +211,7 @@ impl ForeignProof {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (kind, value) = (ForeignKind::try_from(reader.u8()?)?, reader.array()?);
-        Ok(Self {
-            entry_proof: EntryProof::read(reader)?,
-            kind,
-            value,
-        })
+        Ok(Self { entry_proof: EntryProof::read(reader)?, kind, value })
     }
 }
 encoding!(ForeignProof);

@@ -28,9 +28,7 @@ impl CommittedSquare {
     /// A line with its proof; none outside of the square.
     #[must_use]
     pub fn line(&self, axis: Axis, index: usize) -> Option<Line> {
-        let DataRootParts {
-            width, index_root, ..
-        } = self.parts();
+        let DataRootParts { width, index_root, .. } = self.parts();
         let place = axis.leaf(width, index)?;
         let cells = (0..width.get()).map(|i| match axis {
             Axis::Row => self.cell(index, i).copied(),
@@ -70,22 +68,8 @@ impl Line {
         let root = tree::root(&mut leaves, inner);
         let axis_root = axis_root_of_line(width, axis, index, root, &self.path);
         let axis_root = axis_root.ok_or(ProofError::Shape)?;
-        ProofError::unless_equal(
-            data_root,
-            DataRootParts {
-                width,
-                axis_root,
-                index_root,
-            }
-            .data_root(),
-        )?;
-        Ok(VerifiedLine {
-            axis,
-            index,
-            width,
-            cells: self.cells,
-            data_root: *data_root,
-        })
+        ProofError::unless_equal(data_root, DataRootParts { width, axis_root, index_root }.data_root())?;
+        Ok(VerifiedLine { axis, index, width, cells: self.cells, data_root: *data_root })
     }
 
     fn write(&self, out: &mut Vec<u8>) {

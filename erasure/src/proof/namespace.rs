@@ -30,12 +30,8 @@ impl Index {
     /// All entries of a namespace, or the proof that there are none. `parts` are the block's.
     #[must_use]
     pub fn prove_namespace(&self, namespace: Namespace, parts: DataRootParts) -> NamespaceProof {
-        let start = self
-            .entries()
-            .partition_point(|entry| entry.namespace < namespace);
-        let end = self
-            .entries()
-            .partition_point(|entry| entry.namespace <= namespace);
+        let start = self.entries().partition_point(|entry| entry.namespace < namespace);
+        let end = self.entries().partition_point(|entry| entry.namespace <= namespace);
         let range = start.saturating_sub(1)..(end + 1).min(self.entries().len());
         NamespaceProof {
             header: Header::new(self, &parts),
@@ -56,37 +52,24 @@ impl NamespaceProof {
         data_root: &Digest,
         namespace: Namespace,
     ) -> Result<VerifiedNamespace, ProofError> {
-        self.header
-            .verify(data_root, self.first, &self.entries, &self.siblings)?;
+        self.header.verify(data_root, self.first, &self.entries, &self.siblings)?;
         check_sequence(&self.entries)?;
         let ends_here = self.first as usize + self.entries.len() == self.header.count as usize;
-        let before = self
-            .entries
-            .partition_point(|entry| entry.namespace < namespace);
-        let after = self
-            .entries
-            .split_off(self.entries.partition_point(|e| e.namespace <= namespace));
+        let before = self.entries.partition_point(|entry| entry.namespace < namespace);
+        let after = self.entries.split_off(self.entries.partition_point(|e| e.namespace <= namespace));
         let enclosed_left = before == 1 || (before == 0 && self.first == 0);
         let enclosed_right = after.len() == 1 || (after.is_empty() && ends_here);
         if !(enclosed_left && enclosed_right) {
             return Err(ProofError::Incomplete { namespace });
         }
         let entries = self.entries.split_off(before);
-        Ok(VerifiedNamespace {
-            namespace,
-            entries,
-            data_root: *data_root,
-        })
+        Ok(VerifiedNamespace { namespace, entries, data_root: *data_root })
     }
 
     fn write(&self, out: &mut Vec<u8>) {
         self.header.write(out);
         out.extend(self.first.to_be_bytes());
-        out.extend(
-            u32::try_from(self.entries.len())
-                .unwrap_or(u32::MAX)
-                .to_be_bytes(),
-        );
+        out.extend(u32::try_from(self.entries.len()).unwrap_or(u32::MAX).to_be_bytes());
         self.entries.iter().for_each(|entry| entry.write(out));
         extend(out, &self.siblings);
     }
@@ -98,12 +81,7 @@ impl NamespaceProof {
         let length = bound("entries", length.into(), 1, (count - start) as u64)?;
         let entries = read_entries(reader, length)?;
         let siblings = reader.digests(sibling_count(count, start..start + length))?;
-        Ok(Self {
-            header,
-            first,
-            entries,
-            siblings,
-        })
+        Ok(Self { header, first, entries, siblings })
     }
 }
 encoding!(NamespaceProof);

@@ -32,22 +32,13 @@ impl CommittedSquare {
     /// The shares of a range with their proof; none when it is empty or leaves the square.
     #[must_use]
     pub fn range(&self, range: Range<u32>) -> Option<RangeProof> {
-        let DataRootParts {
-            width, index_root, ..
-        } = self.parts();
+        let DataRootParts { width, index_root, .. } = self.parts();
         let (start, cells) = (range.start, self.shares(range.clone())?);
         let rows = share_rows(width, range.clone())?;
-        let in_rows =
-            rows.flat_map(|(row, columns)| self.line_tree(Axis::Row, row).siblings(columns));
+        let in_rows = rows.flat_map(|(row, columns)| self.line_tree(Axis::Row, row).siblings(columns));
         let mut siblings: Vec<Digest> = in_rows.collect();
         siblings.extend(self.axis_tree().siblings(rows_of(width, &range)));
-        Some(RangeProof {
-            width,
-            start,
-            index_root,
-            cells,
-            siblings,
-        })
+        Some(RangeProof { width, start, index_root, cells, siblings })
     }
 }
 
@@ -59,43 +50,21 @@ impl RangeProof {
     /// The range it claims.
     #[must_use]
     pub fn shares(&self) -> Range<u32> {
-        self.start
-            ..self
-                .start
-                .saturating_add(u32::try_from(self.cells.len()).unwrap_or(u32::MAX))
+        self.start..self.start.saturating_add(u32::try_from(self.cells.len()).unwrap_or(u32::MAX))
     }
 
     /// Checks that these are the shares of that range of the block with this data root.
     ///
     /// # Errors
     /// They are another range's, another block's, or forged.
-    pub fn verify(
-        self,
-        data_root: &Digest,
-        range: Range<u32>,
-    ) -> Result<VerifiedRange, ProofError> {
+    pub fn verify(self, data_root: &Digest, range: Range<u32>) -> Result<VerifiedRange, ProofError> {
         if self.shares() != range {
-            return Err(ProofError::Range {
-                expected: range,
-                got: self.shares(),
-            });
+            return Err(ProofError::Range { expected: range, got: self.shares() });
         }
         let (width, index_root) = (self.width, self.index_root);
         let axis_root = self.axis_root(range).ok_or(ProofError::Shape)?;
-        ProofError::unless_equal(
-            data_root,
-            DataRootParts {
-                width,
-                axis_root,
-                index_root,
-            }
-            .data_root(),
-        )?;
-        Ok(VerifiedRange {
-            start: self.start,
-            bytes: self.cells.into_flattened(),
-            data_root: *data_root,
-        })
+        ProofError::unless_equal(data_root, DataRootParts { width, axis_root, index_root }.data_root())?;
+        Ok(VerifiedRange { start: self.start, bytes: self.cells.into_flattened(), data_root: *data_root })
     }
 
     fn axis_root(&self, range: Range<u32>) -> Option<Digest> {
@@ -109,13 +78,7 @@ impl RangeProof {
             roots.push(root_of_range(inner, n, columns.start, leaves, path)?);
             (cells, siblings) = (below, rest);
         }
-        root_of_range(
-            inner,
-            2 * n,
-            rows_of(self.width, &range).start,
-            roots,
-            siblings,
-        )
+        root_of_range(inner, 2 * n, rows_of(self.width, &range).start, roots, siblings)
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -135,17 +98,9 @@ impl RangeProof {
         let (index_root, cells) = (reader.array()?, reader.cells(cells)?);
         let range = start..start + count;
         let rows = share_rows(width, range.clone()).into_iter().flatten();
-        let in_rows: usize = rows
-            .map(|(_, columns)| sibling_count(width.extended(), columns))
-            .sum();
+        let in_rows: usize = rows.map(|(_, columns)| sibling_count(width.extended(), columns)).sum();
         let above = sibling_count(2 * width.extended(), rows_of(width, &range));
-        Ok(Self {
-            width,
-            start,
-            index_root,
-            cells,
-            siblings: reader.digests(in_rows + above)?,
-        })
+        Ok(Self { width, start, index_root, cells, siblings: reader.digests(in_rows + above)? })
     }
 }
 encoding!(RangeProof);

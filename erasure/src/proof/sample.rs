@@ -28,22 +28,11 @@ impl CommittedSquare {
     #[must_use]
     pub fn sample(&self, at: Coordinates) -> Option<Sample> {
         let cell = *self.cell(at.row.into(), at.column.into())?;
-        let DataRootParts {
-            width, index_root, ..
-        } = self.parts();
+        let DataRootParts { width, index_root, .. } = self.parts();
         let (line, place) = (at.axis.leaf(width, at.line())?, at.place());
-        let line_path = self
-            .line_tree(at.axis, at.line())
-            .siblings(place..place + 1);
+        let line_path = self.line_tree(at.axis, at.line()).siblings(place..place + 1);
         let axis_path = self.axis_tree().siblings(line..line + 1);
-        Some(Sample {
-            width,
-            coordinates: at,
-            index_root,
-            cell,
-            line_path,
-            axis_path,
-        })
+        Some(Sample { width, coordinates: at, index_root, cell, line_path, axis_path })
     }
 }
 
@@ -77,28 +66,14 @@ impl Sample {
     pub fn verify(self, data_root: &Digest, at: Coordinates) -> Result<VerifiedSample, ProofError> {
         let (width, index_root) = (self.width, self.index_root);
         if self.coordinates != at {
-            return Err(ProofError::Coordinates {
-                expected: at,
-                got: self.coordinates,
-            });
+            return Err(ProofError::Coordinates { expected: at, got: self.coordinates });
         }
         let cell = vec![leaf(&self.cell)];
         let axis_root = root_of_range(inner, width.extended(), at.place(), cell, &self.line_path)
             .and_then(|root| axis_root_of_line(width, at.axis, at.line(), root, &self.axis_path))
             .ok_or(ProofError::Shape)?;
-        ProofError::unless_equal(
-            data_root,
-            DataRootParts {
-                width,
-                axis_root,
-                index_root,
-            }
-            .data_root(),
-        )?;
-        Ok(VerifiedSample {
-            sample: self,
-            data_root: *data_root,
-        })
+        ProofError::unless_equal(data_root, DataRootParts { width, axis_root, index_root }.data_root())?;
+        Ok(VerifiedSample { sample: self, data_root: *data_root })
     }
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -15,17 +15,11 @@ use crate::{
 fn every_entry_verifies_and_its_bytes_are_checked() {
     let square = Block::small().commit();
     for (position, entry) in square.index().entries().iter().enumerate() {
-        let proof = square
-            .index()
-            .prove_entry(position, square.parts())
-            .unwrap();
+        let proof = square.index().prove_entry(position, square.parts()).unwrap();
         assert_eq!(EntryProof::decode(&proof.encode()), Ok(proof.clone()));
         assert!(proof.clone().verify(&[0; 32]).is_err());
         let verified = proof.verify(&square.data_root()).unwrap();
-        assert_eq!(
-            (verified.entry(), verified.position()),
-            (entry, position as u32)
-        );
+        assert_eq!((verified.entry(), verified.position()), (entry, position as u32));
 
         let mut bytes = square.blob_bytes(entry).unwrap();
         assert_eq!(verified.check_bytes(&bytes), Ok(()));
@@ -34,10 +28,7 @@ fn every_entry_verifies_and_its_bytes_are_checked() {
         assert!(matches!(wrong, Err(ProofError::BlobCommitment { .. })));
         bytes.push(0);
         let (expected, got) = (entry.len, entry.len + 1);
-        assert_eq!(
-            verified.check_bytes(&bytes),
-            Err(ProofError::BlobLength { expected, got })
-        );
+        assert_eq!(verified.check_bytes(&bytes), Err(ProofError::BlobLength { expected, got }));
     }
     assert_eq!(square.index().prove_entry(5, square.parts()), None);
 }
@@ -46,16 +37,10 @@ fn every_entry_verifies_and_its_bytes_are_checked() {
 fn an_entry_that_leaves_the_square_is_refused() {
     let block = Block::small();
     let index_root = block.place().index.root();
-    let parts = DataRootParts {
-        width: Width::MIN,
-        axis_root: [7; 32],
-        index_root,
-    };
+    let parts = DataRootParts { width: Width::MIN, axis_root: [7; 32], index_root };
     let verify = |position| {
         let proof = block.place().index.prove_entry(position, parts).unwrap();
-        proof
-            .verify(&parts.data_root())
-            .map(|entry| entry.position())
+        proof.verify(&parts.data_root()).map(|entry| entry.position())
     };
     assert_eq!(verify(1), Ok(1));
     let (expected, got) = (Width::new(4).unwrap(), Width::MIN);
@@ -67,100 +52,46 @@ fn foreign_commitments_are_proven_with_their_entry() {
     let block = Block::small();
     let square = block.commit();
     let value = keccak256(&block.blobs[0].1);
-    let position = square
-        .index()
-        .entries()
-        .iter()
-        .position(|e| e.namespace == namespace(30))
-        .unwrap();
-    let entry_proof = square
-        .index()
-        .prove_entry(position, square.parts())
-        .unwrap();
-    let proof = ForeignProof {
-        entry_proof,
-        kind: ForeignKind::Keccak256,
-        value,
-    };
+    let position = square.index().entries().iter().position(|e| e.namespace == namespace(30)).unwrap();
+    let entry_proof = square.index().prove_entry(position, square.parts()).unwrap();
+    let proof = ForeignProof { entry_proof, kind: ForeignKind::Keccak256, value };
     assert_eq!(ForeignProof::decode(&proof.encode()), Ok(proof.clone()));
-    let verify =
-        |proof: &ForeignProof, kind, value| proof.clone().verify(&square.data_root(), kind, value);
+    let verify = |proof: &ForeignProof, kind, value| proof.clone().verify(&square.data_root(), kind, value);
     let entry = verify(&proof, ForeignKind::Keccak256, &value).unwrap();
     assert_eq!(entry.foreign(ForeignKind::Keccak256), Some(&value));
     assert_eq!(entry.foreign(ForeignKind::Celestia), None);
 
-    let another = ProofError::Foreign {
-        kind: ForeignKind::Sha256,
-        value,
-    };
-    assert_eq!(
-        verify(&proof, ForeignKind::Sha256, &value),
-        Err(another.clone())
-    );
-    let lie = ForeignProof {
-        kind: ForeignKind::Sha256,
-        ..proof
-    };
+    let another = ProofError::Foreign { kind: ForeignKind::Sha256, value };
+    assert_eq!(verify(&proof, ForeignKind::Sha256, &value), Err(another.clone()));
+    let lie = ForeignProof { kind: ForeignKind::Sha256, ..proof };
     assert_eq!(verify(&lie, ForeignKind::Sha256, &value), Err(another));
 }
 
 #[test]
 fn all_of_a_namespace_is_proven_or_its_absence() {
     let square = Block::small().commit();
-    let counts = [
-        (0, 1),
-        (5, 0),
-        (10, 1),
-        (15, 0),
-        (20, 2),
-        (25, 0),
-        (30, 1),
-        (31, 0),
-        (255, 0),
-    ];
+    let counts = [(0, 1), (5, 0), (10, 1), (15, 0), (20, 2), (25, 0), (30, 1), (31, 0), (255, 0)];
     for (id, count) in counts {
-        let proof = square
-            .index()
-            .prove_namespace(namespace(id), square.parts());
+        let proof = square.index().prove_namespace(namespace(id), square.parts());
         assert_eq!(NamespaceProof::decode(&proof.encode()), Ok(proof.clone()));
         assert!(proof.clone().verify(&[0; 32], namespace(id)).is_err());
         let verified = proof.verify(&square.data_root(), namespace(id)).unwrap();
         assert_eq!(verified.entries(), square.index().namespace(namespace(id)));
-        assert_eq!(
-            (verified.entries().len(), verified.is_absent()),
-            (count, count == 0)
-        );
+        assert_eq!((verified.entries().len(), verified.is_absent()), (count, count == 0));
     }
-    let empty = Block {
-        list: vec![],
-        blobs: vec![],
-    }
-    .commit();
+    let empty = Block { list: vec![], blobs: vec![] }.commit();
     let proof = empty.index().prove_namespace(namespace(1), empty.parts());
-    assert!(
-        proof
-            .verify(&empty.data_root(), namespace(1))
-            .unwrap()
-            .is_absent()
-    );
+    assert!(proof.verify(&empty.data_root(), namespace(1)).unwrap().is_absent());
 }
 
 #[test]
 fn a_proof_of_one_namespace_says_nothing_of_another() {
     let square = Block::small().commit();
     let verify = |made_for, asked| {
-        let proof = square
-            .index()
-            .prove_namespace(namespace(made_for), square.parts());
-        proof
-            .verify(&square.data_root(), namespace(asked))
-            .map(|v| v.entries().len())
+        let proof = square.index().prove_namespace(namespace(made_for), square.parts());
+        proof.verify(&square.data_root(), namespace(asked)).map(|v| v.entries().len())
     };
-    let incomplete = |asked| {
-        Err(ProofError::Incomplete {
-            namespace: namespace(asked),
-        })
-    };
+    let incomplete = |asked| Err(ProofError::Incomplete { namespace: namespace(asked) });
     // The proof for 20 is of the entries (10, 20, 20, 30), and so encloses 15 and 25 too closely.
     for asked in [0, 5, 10, 15, 25, 30, 31] {
         assert_eq!(verify(20, asked), incomplete(asked));
@@ -173,22 +104,14 @@ fn a_proof_of_one_namespace_says_nothing_of_another() {
 }
 
 /// A namespace proof over entries `first..end`, whatever they are, with these siblings.
-fn forge(
-    index: &Index,
-    parts: DataRootParts,
-    first: u32,
-    end: u32,
-    siblings: &[[u8; 32]],
-) -> NamespaceProof {
+fn forge(index: &Index, parts: DataRootParts, first: u32, end: u32, siblings: &[[u8; 32]]) -> NamespaceProof {
     let entries = &index.entries()[first as usize..end as usize];
     let mut bytes = (parts.width.get() as u16).to_be_bytes().to_vec();
     bytes.extend(parts.axis_root);
     bytes.extend((index.entries().len() as u32).to_be_bytes());
     bytes.extend(first.to_be_bytes());
     bytes.extend((end - first).to_be_bytes());
-    entries
-        .iter()
-        .for_each(|entry| bytes.extend(entry.encode()));
+    entries.iter().for_each(|entry| bytes.extend(entry.encode()));
     bytes.extend(siblings.concat());
     NamespaceProof::decode(&bytes).unwrap()
 }
@@ -223,21 +146,10 @@ fn a_whole_index_is_checked_against_the_data_root() {
     let square = Block::small().commit();
     let index = Index::decode(&square.index().encode()).unwrap();
     assert_eq!(&index, square.index());
-    let verified = index
-        .clone()
-        .verify(square.parts(), &square.data_root())
-        .unwrap();
-    assert_eq!(
-        (verified.index(), *verified.data_root()),
-        (square.index(), square.data_root())
-    );
+    let verified = index.clone().verify(square.parts(), &square.data_root()).unwrap();
+    assert_eq!((verified.index(), *verified.data_root()), (square.index(), square.data_root()));
     let other = Block::of_width(4).commit();
-    assert!(
-        index
-            .clone()
-            .verify(square.parts(), &other.data_root())
-            .is_err()
-    );
+    assert!(index.clone().verify(square.parts(), &other.data_root()).is_err());
     assert!(index.verify(other.parts(), &other.data_root()).is_err());
 }
 
@@ -245,24 +157,10 @@ fn a_whole_index_is_checked_against_the_data_root() {
 fn an_index_under_a_square_wider_than_needed_is_refused() {
     let index = Block::of_width(2).place().index;
     let wide = Width::new(4).unwrap();
-    let square = OriginalSquare::from_shares(wide, &noise(16 * 512, 0))
-        .unwrap()
-        .commit(index.clone());
-    let wrong = ProofError::Width {
-        expected: Width::MIN,
-        got: wide,
-    };
-    assert_eq!(
-        index.verify(square.parts(), &square.data_root()),
-        Err(wrong)
-    );
-    assert!(
-        square
-            .line(Axis::Row, 7)
-            .unwrap()
-            .verify(&square.data_root(), Axis::Row, 7)
-            .is_ok()
-    );
+    let square = OriginalSquare::from_shares(wide, &noise(16 * 512, 0)).unwrap().commit(index.clone());
+    let wrong = ProofError::Width { expected: Width::MIN, got: wide };
+    assert_eq!(index.verify(square.parts(), &square.data_root()), Err(wrong));
+    assert!(square.line(Axis::Row, 7).unwrap().verify(&square.data_root(), Axis::Row, 7).is_ok());
 }
 
 proptest! {

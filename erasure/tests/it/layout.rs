@@ -1,8 +1,8 @@
 //! Placement, squares and commitments against the oracle.
 
 use erasure::{
-    Axis, BlobMeta, Index, LayoutError, Namespace, OriginalSquare, Width, blob_commitment,
-    transaction_blob, transaction_list,
+    Axis, BlobMeta, Index, LayoutError, Namespace, OriginalSquare, Width, blob_commitment, transaction_blob,
+    transaction_list,
 };
 use proptest::prelude::*;
 
@@ -87,57 +87,29 @@ fn width_is_the_smallest_that_holds_the_blobs() {
     assert_eq!(place(blob(4), 4), Ok(4));
     assert_eq!(place(blob(15), 4), Ok(4));
     assert_eq!(place(blob(16), 8), Ok(8));
-    assert_eq!(
-        place(blob(16), 4),
-        Err(LayoutError::TooManyShares { limit: 16, got: 17 })
-    );
-    let endless = BlobMeta {
-        len: u64::MAX,
-        ..meta(1, b"x")
-    };
-    assert!(matches!(
-        place(vec![endless], 512),
-        Err(LayoutError::TooManyShares { .. })
-    ));
+    assert_eq!(place(blob(16), 4), Err(LayoutError::TooManyShares { limit: 16, got: 17 }));
+    let endless = BlobMeta { len: u64::MAX, ..meta(1, b"x") };
+    assert!(matches!(place(vec![endless], 512), Err(LayoutError::TooManyShares { .. })));
 }
 
 #[test]
 fn blobs_that_no_block_may_hold_are_refused() {
-    let empty = BlobMeta {
-        len: 0,
-        ..meta(1, b"")
-    };
-    assert_eq!(
-        place(vec![empty], 4),
-        Err(LayoutError::EmptyBlob { start: 1 })
-    );
-    assert_eq!(
-        place(vec![meta(0, b"x")], 4),
-        Err(LayoutError::ReservedNamespace { start: 1 })
-    );
+    let empty = BlobMeta { len: 0, ..meta(1, b"") };
+    assert_eq!(place(vec![empty], 4), Err(LayoutError::EmptyBlob { start: 1 }));
+    assert_eq!(place(vec![meta(0, b"x")], 4), Err(LayoutError::ReservedNamespace { start: 1 }));
     let mut unsorted = meta(1, b"x");
     unsorted.foreign.reverse();
-    assert!(matches!(
-        place(vec![unsorted], 4),
-        Err(LayoutError::Foreign(_))
-    ));
+    assert!(matches!(place(vec![unsorted], 4), Err(LayoutError::Foreign(_))));
 }
 
 #[test]
 fn transaction_blobs_carry_their_own_length() {
-    let place =
-        |blob: &[u8]| Index::place(blob, vec![], Width::MAX).map(|placement| placement.width.get());
+    let place = |blob: &[u8]| Index::place(blob, vec![], Width::MAX).map(|placement| placement.width.get());
     assert_eq!(transaction_list(&transaction_blob(b"abc")), Ok(&b"abc"[..]));
     assert_eq!(transaction_blob(b"abc"), b"\0\0\0\x03abc");
-    let wrong = LayoutError::TransactionBlobLength {
-        declared: 3,
-        got: 4,
-    };
+    let wrong = LayoutError::TransactionBlobLength { declared: 3, got: 4 };
     assert_eq!(place(b"\0\0\0\x03abcd"), Err(wrong));
-    let short = LayoutError::TransactionBlobLength {
-        declared: 3,
-        got: 2,
-    };
+    let short = LayoutError::TransactionBlobLength { declared: 3, got: 2 };
     assert_eq!(place(b"\0\0\0\x03ab"), Err(short));
     assert!(place(b"\0\0").is_err());
     assert_eq!(place(&transaction_blob(&vec![0; (1 << 20) - 4])), Ok(64));
@@ -151,38 +123,18 @@ fn transaction_blobs_carry_their_own_length() {
 fn building_refuses_blobs_that_are_not_the_index_s() {
     let block = Block::small();
     let (placement, transactions) = (block.place(), transaction_blob(&block.list));
-    let blobs: Vec<&[u8]> = placement
-        .order
-        .iter()
-        .map(|i| block.blobs[*i].1.as_slice())
-        .collect();
+    let blobs: Vec<&[u8]> = placement.order.iter().map(|i| block.blobs[*i].1.as_slice()).collect();
     let build = |blobs: &[&[u8]]| OriginalSquare::build(&placement, &transactions, blobs);
     assert!(build(&blobs).is_ok());
-    assert_eq!(
-        build(&blobs[1..]),
-        Err(LayoutError::BlobCount {
-            expected: 4,
-            got: 3
-        })
-    );
+    assert_eq!(build(&blobs[1..]), Err(LayoutError::BlobCount { expected: 4, got: 3 }));
     let longer = [&[0; 2][..], blobs[1], blobs[2], blobs[3]];
-    assert_eq!(
-        build(&longer),
-        Err(LayoutError::BlobLength {
-            start: 1,
-            expected: 1,
-            got: 2
-        })
-    );
+    assert_eq!(build(&longer), Err(LayoutError::BlobLength { start: 1, expected: 1, got: 2 }));
 }
 
 #[test]
 fn squares_are_read_back_from_their_bytes() {
     let square = Block::small().original();
-    assert_eq!(
-        OriginalSquare::from_shares(square.width(), square.bytes()),
-        Ok(square.clone())
-    );
+    assert_eq!(OriginalSquare::from_shares(square.width(), square.bytes()), Ok(square.clone()));
     assert!(OriginalSquare::from_shares(square.width(), &square.bytes()[1..]).is_err());
     assert!(OriginalSquare::from_shares(Width::MIN, square.bytes()).is_err());
     assert_eq!(square.clone().into_bytes(), square.bytes());
@@ -196,24 +148,12 @@ fn a_square_shows_bytes_that_are_not_what_its_index_commits_to() {
     let width = index.width();
     // The last byte of the second entry's only share: padding, which should be zero.
     bytes[2 * 512 - 1] = 1;
-    let square = OriginalSquare::from_shares(width, &bytes)
-        .unwrap()
-        .commit(index);
-    let wrong =
-        |entry: &&erasure::IndexEntry| square.blob_commitment(entry) != Some(entry.commitment);
-    let entries: Vec<u32> = square
-        .index()
-        .entries()
-        .iter()
-        .filter(wrong)
-        .map(|e| e.start)
-        .collect();
+    let square = OriginalSquare::from_shares(width, &bytes).unwrap().commit(index);
+    let wrong = |entry: &&erasure::IndexEntry| square.blob_commitment(entry) != Some(entry.commitment);
+    let entries: Vec<u32> = square.index().entries().iter().filter(wrong).map(|e| e.start).collect();
     assert_eq!(entries, [1]);
     let blob = square.blob_bytes(&square.index().entries()[1]).unwrap();
-    assert_eq!(
-        blob_commitment(&namespace(10), &blob),
-        square.index().entries()[1].commitment
-    );
+    assert_eq!(blob_commitment(&namespace(10), &blob), square.index().entries()[1].commitment);
 }
 
 #[test]

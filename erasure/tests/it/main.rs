@@ -1,10 +1,5 @@
 //! The crate from outside, judged by an oracle that shares no code with it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed test panics"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
 mod decoding;
 mod index_proofs;

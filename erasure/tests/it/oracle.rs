@@ -64,16 +64,7 @@ pub(crate) fn index_root(entries: &[IndexEntry]) -> Digest {
 
 pub(crate) fn data_root(k: usize, axis_root: Digest, index_root: Digest) -> Digest {
     let k = (k as u32).to_be_bytes();
-    keccak(
-        &[
-            b"weft/data-root/1",
-            &k[..],
-            &axis_root,
-            &index_root,
-            &[0; 32],
-        ]
-        .concat(),
-    )
+    keccak(&[b"weft/data-root/1", &k[..], &axis_root, &index_root, &[0; 32]].concat())
 }
 
 pub(crate) fn pad(bytes: &[u8]) -> Vec<Bytes> {
@@ -95,15 +86,10 @@ pub(crate) fn blob_commitment(namespace: &[u8], bytes: &[u8]) -> Digest {
 pub(crate) fn layout(transaction_list: &[u8], blobs: &[(Bytes, Bytes)]) -> (usize, Vec<Bytes>) {
     let length = (transaction_list.len() as u32).to_be_bytes();
     let mut shares = pad(&[&length, transaction_list].concat());
-    let mut sorted: Vec<(&Bytes, usize, &Bytes)> = blobs
-        .iter()
-        .enumerate()
-        .map(|(i, (namespace, bytes))| (namespace, i, bytes))
-        .collect();
+    let mut sorted: Vec<(&Bytes, usize, &Bytes)> =
+        blobs.iter().enumerate().map(|(i, (namespace, bytes))| (namespace, i, bytes)).collect();
     sorted.sort();
-    sorted
-        .iter()
-        .for_each(|(_, _, bytes)| shares.extend(pad(bytes)));
+    sorted.iter().for_each(|(_, _, bytes)| shares.extend(pad(bytes)));
     let mut k = 2;
     while k * k < shares.len() {
         k *= 2;
@@ -129,35 +115,22 @@ pub(crate) struct Grid {
 impl Grid {
     pub(crate) fn extend(k: usize, shares: &[Bytes]) -> Self {
         let above: Vec<Vec<Bytes>> = shares.chunks(k).map(codeword).collect();
-        let column =
-            |j: usize| codeword(&above.iter().map(|row| row[j].clone()).collect::<Vec<_>>());
+        let column = |j: usize| codeword(&above.iter().map(|row| row[j].clone()).collect::<Vec<_>>());
         let columns: Vec<Vec<Bytes>> = (0..2 * k).map(column).collect();
         let row = |i: usize| columns.iter().map(|column| column[i].clone()).collect();
         let cells: Vec<Vec<Bytes>> = (0..2 * k).map(row).collect();
-        Self {
-            k,
-            by_row: cells.clone(),
-            by_column: cells,
-        }
+        Self { k, by_row: cells.clone(), by_column: cells }
     }
 
     pub(crate) fn cell(&self, at: Coordinates) -> &Bytes {
-        let grid = if at.axis == Axis::Row {
-            &self.by_row
-        } else {
-            &self.by_column
-        };
+        let grid = if at.axis == Axis::Row { &self.by_row } else { &self.by_column };
         &grid[usize::from(at.row)][usize::from(at.column)]
     }
 
     pub(crate) fn line(&self, axis: Axis, index: usize) -> Vec<Digest> {
         match axis {
             Axis::Row => self.by_row[index].iter().map(|cell| blake(cell)).collect(),
-            Axis::Column => self
-                .by_column
-                .iter()
-                .map(|row| blake(&row[index]))
-                .collect(),
+            Axis::Column => self.by_column.iter().map(|row| blake(&row[index])).collect(),
         }
     }
 

@@ -1,8 +1,6 @@
 //! Repair of honest squares from few cells, and of wrong ones into an accusation.
 
-use erasure::{
-    Axis, CommittedSquare, Coordinates, DataRootParts, Repair, RepairError, Sample, Width,
-};
+use erasure::{Axis, CommittedSquare, Coordinates, DataRootParts, Repair, RepairError, Sample, Width};
 use proptest::prelude::*;
 
 use crate::{
@@ -15,22 +13,10 @@ fn start(square: &CommittedSquare) -> Repair {
 }
 
 /// Adds the cells at these places, through alternating axes.
-fn add(
-    repair: &mut Repair,
-    square: &CommittedSquare,
-    places: impl IntoIterator<Item = (usize, usize)>,
-) {
+fn add(repair: &mut Repair, square: &CommittedSquare, places: impl IntoIterator<Item = (usize, usize)>) {
     for (i, (row, column)) in places.into_iter().enumerate() {
-        let place = at(
-            row,
-            column,
-            if i % 2 == 0 { Axis::Row } else { Axis::Column },
-        );
-        let sample = square
-            .sample(place)
-            .unwrap()
-            .verify(&square.data_root(), place)
-            .unwrap();
+        let place = at(row, column, if i % 2 == 0 { Axis::Row } else { Axis::Column });
+        let sample = square.sample(place).unwrap().verify(&square.data_root(), place).unwrap();
         repair.add(&sample).unwrap();
     }
 }
@@ -44,8 +30,7 @@ fn assert_repairs(square: &CommittedSquare, places: impl IntoIterator<Item = (us
 }
 
 fn block(rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) -> Vec<(usize, usize)> {
-    rows.flat_map(|row| columns.clone().map(move |column| (row, column)))
-        .collect()
+    rows.flat_map(|row| columns.clone().map(move |column| (row, column))).collect()
 }
 
 proptest! {
@@ -85,25 +70,16 @@ fn k_lines_repair_a_square() {
     for (axis, first) in [(Axis::Row, 3), (Axis::Column, 4)] {
         let mut repair = start(&square);
         for index in first..first + 4 {
-            let line = square
-                .line(axis, index)
-                .unwrap()
-                .verify(&square.data_root(), axis, index);
+            let line = square.line(axis, index).unwrap().verify(&square.data_root(), axis, index);
             repair.add_line(&line.unwrap()).unwrap();
         }
         assert_eq!(repair.missing().count(), 32);
-        assert_eq!(
-            repair.finish().unwrap().commit(square.index().clone()),
-            Ok(square.clone())
-        );
+        assert_eq!(repair.finish().unwrap().commit(square.index().clone()), Ok(square.clone()));
     }
 }
 
 /// Which cells follow from these when lines with half of their cells are decoded, one at a time.
-fn oracle_decodes(
-    n: usize,
-    cells: &[(usize, usize)],
-) -> std::collections::BTreeSet<(usize, usize)> {
+fn oracle_decodes(n: usize, cells: &[(usize, usize)]) -> std::collections::BTreeSet<(usize, usize)> {
     let mut known: std::collections::BTreeSet<_> = cells.iter().copied().collect();
     loop {
         let before = known.len();
@@ -151,18 +127,9 @@ fn a_withheld_subgrid_of_k_plus_one_lines_stops_repair_until_one_cell_of_it_come
         let square = Block::of_width(k).commit();
         let withheld = |(row, column): &(usize, usize)| *row < k + 1 && *column < k + 1;
         let mut repair = start(&square);
-        add(
-            &mut repair,
-            &square,
-            block(0..2 * k, 0..2 * k)
-                .into_iter()
-                .filter(|c| !withheld(c)),
-        );
+        add(&mut repair, &square, block(0..2 * k, 0..2 * k).into_iter().filter(|c| !withheld(c)));
         let (missing, cells) = ((k + 1) * (k + 1), 4 * k * k);
-        assert_eq!(
-            repair.finish(),
-            Err(RepairError::NotEnough { missing, cells })
-        );
+        assert_eq!(repair.finish(), Err(RepairError::NotEnough { missing, cells }));
         assert!(repair.missing().all(|cell| withheld(&cell)));
         add(&mut repair, &square, [(k, 1)]);
         assert_eq!(repair.finish().unwrap().original(), square.original());
@@ -174,19 +141,12 @@ fn parts_of_other_blocks_are_refused() {
     let (square, other) = (Block::of_width(4).commit(), Block::small().commit());
     let (expected, got) = (square.data_root(), other.data_root());
     let wrong = Err(RepairError::OtherBlock { expected, got });
-    assert_eq!(
-        Repair::new(expected, other.parts()),
-        wrong.clone().map(|()| start(&square))
-    );
+    assert_eq!(Repair::new(expected, other.parts()), wrong.clone().map(|()| start(&square)));
     let mut repair = start(&square);
     let place = at(0, 0, Axis::Row);
     let sample = other.sample(place).unwrap().verify(&got, place).unwrap();
     assert_eq!(repair.add(&sample), wrong);
-    let line = other
-        .line(Axis::Row, 0)
-        .unwrap()
-        .verify(&got, Axis::Row, 0)
-        .unwrap();
+    let line = other.line(Axis::Row, 0).unwrap().verify(&got, Axis::Row, 0).unwrap();
     assert_eq!(repair.add_line(&line), wrong);
     add(&mut repair, &square, block(0..4, 0..4));
     let committed = repair.finish().unwrap().commit(other.index().clone());
@@ -199,23 +159,12 @@ struct Wrong(Grid, DataRootParts);
 impl Wrong {
     fn new(change: impl FnOnce(&mut Grid)) -> Self {
         let original = Block::small().original();
-        let shares: Vec<Vec<u8>> = original
-            .shares()
-            .iter()
-            .map(|share| share.to_vec())
-            .collect();
+        let shares: Vec<Vec<u8>> = original.shares().iter().map(|share| share.to_vec()).collect();
         let mut grid = Grid::extend(4, &shares);
         change(&mut grid);
         let index_root = Block::small().place().index.root();
-        let parts = DataRootParts {
-            width: Width::new(4).unwrap(),
-            axis_root: grid.axis_root(),
-            index_root,
-        };
-        assert_eq!(
-            parts.data_root(),
-            oracle::data_root(4, grid.axis_root(), index_root)
-        );
+        let parts = DataRootParts { width: Width::new(4).unwrap(), axis_root: grid.axis_root(), index_root };
+        assert_eq!(parts.data_root(), oracle::data_root(4, grid.axis_root(), index_root));
         Self(grid, parts)
     }
 
@@ -250,33 +199,12 @@ fn a_line_that_is_no_codeword_accuses_the_block() {
     });
     // All but one cell of Q0, and row 1 has one cell more than needed.
     let mut repair = wrong.repair();
-    let cells = block(0..2, 1..8)
-        .into_iter()
-        .map(|(row, column)| at(row, column, Axis::Row));
+    let cells = block(0..2, 1..8).into_iter().map(|(row, column)| at(row, column, Axis::Row));
     wrong.add(&mut repair, cells).unwrap();
-    assert_eq!(
-        repair.finish(),
-        Err(RepairError::Inconsistent {
-            axis: Axis::Row,
-            index: 1
-        })
-    );
+    assert_eq!(repair.finish(), Err(RepairError::Inconsistent { axis: Axis::Row, index: 1 }));
     // Decoded from cells that agree, the square is another than the committed one.
     let mut repair = wrong.repair();
-    wrong
-        .add(
-            &mut repair,
-            block(0..4, 0..4)
-                .into_iter()
-                .map(|(r, c)| at(r, c, Axis::Column)),
-        )
-        .unwrap();
+    wrong.add(&mut repair, block(0..4, 0..4).into_iter().map(|(r, c)| at(r, c, Axis::Column))).unwrap();
     let (expected, honest) = (wrong.1.axis_root, Block::small().commit().parts().axis_root);
-    assert_eq!(
-        repair.finish(),
-        Err(RepairError::AxisRoot {
-            expected,
-            got: honest
-        })
-    );
+    assert_eq!(repair.finish(), Err(RepairError::AxisRoot { expected, got: honest }));
 }

@@ -10,11 +10,7 @@ use crate::{
 
 fn grid(block: &Block) -> Grid {
     let original = block.original();
-    let shares: Vec<Vec<u8>> = original
-        .shares()
-        .iter()
-        .map(|share| share.to_vec())
-        .collect();
+    let shares: Vec<Vec<u8>> = original.shares().iter().map(|share| share.to_vec()).collect();
     Grid::extend(original.width().get(), &shares)
 }
 
@@ -30,10 +26,7 @@ fn every_sample_verifies_and_is_the_documented_encoding() {
             assert_eq!(Sample::decode(&bytes), Ok(sample.clone()));
             let verified = sample.verify(&square.data_root(), place).unwrap();
             assert_eq!(verified.cell()[..], grid.cell(place)[..]);
-            assert_eq!(
-                (verified.coordinates(), verified.width()),
-                (place, square.width())
-            );
+            assert_eq!((verified.coordinates(), verified.width()), (place, square.width()));
             assert_eq!(verified.sample().encode(), bytes);
         }
     }
@@ -53,19 +46,10 @@ fn a_sample_shows_its_own_place_and_block_only() {
     let place = at(1, 6, Axis::Row);
     let sample = square.sample(place).unwrap();
     for elsewhere in everywhere(square.width()).filter(|elsewhere| *elsewhere != place) {
-        let wrong = ProofError::Coordinates {
-            expected: elsewhere,
-            got: place,
-        };
-        assert_eq!(
-            sample.clone().verify(&square.data_root(), elsewhere),
-            Err(wrong)
-        );
+        let wrong = ProofError::Coordinates { expected: elsewhere, got: place };
+        assert_eq!(sample.clone().verify(&square.data_root(), elsewhere), Err(wrong));
     }
-    let wrong = ProofError::DataRoot {
-        expected: other.data_root(),
-        got: square.data_root(),
-    };
+    let wrong = ProofError::DataRoot { expected: other.data_root(), got: square.data_root() };
     assert_eq!(sample.verify(&other.data_root(), place), Err(wrong));
     assert_eq!(square.sample(at(8, 0, Axis::Row)), None);
     assert_eq!(square.sample(at(8, 0, Axis::Column)), None);
@@ -79,10 +63,7 @@ fn a_row_past_the_square_is_not_a_column() {
     let mut bytes = square.sample(place).unwrap().encode();
     bytes[2..7].copy_from_slice(&[0, 8 + 5, 0, 3, 0]);
     let sample = Sample::decode(&bytes).unwrap();
-    assert_eq!(
-        sample.verify(&square.data_root(), alias),
-        Err(ProofError::Shape)
-    );
+    assert_eq!(sample.verify(&square.data_root(), alias), Err(ProofError::Shape));
 }
 
 #[test]
@@ -94,20 +75,13 @@ fn every_line_verifies_and_shows_all_its_cells() {
                 let line = square.line(axis, index).unwrap();
                 assert_eq!(Line::decode(&line.encode()), Ok(line.clone()));
                 let other = (axis, (index + 1) % n);
-                let wrong = ProofError::Line {
-                    expected: other,
-                    got: (axis, index),
-                };
+                let wrong = ProofError::Line { expected: other, got: (axis, index) };
                 let elsewhere = line.clone().verify(&square.data_root(), other.0, other.1);
                 assert_eq!(elsewhere, Err(wrong));
                 assert!(line.clone().verify(&[0; 32], axis, index).is_err());
                 let line = line.verify(&square.data_root(), axis, index).unwrap();
                 for (i, cell) in line.cells().iter().enumerate() {
-                    let (row, column) = if axis == Axis::Row {
-                        (index, i)
-                    } else {
-                        (i, index)
-                    };
+                    let (row, column) = if axis == Axis::Row { (index, i) } else { (i, index) };
                     assert_eq!(square.cell(row, column), Some(cell));
                 }
                 assert_eq!(line.cells().len(), n);
@@ -126,19 +100,11 @@ fn every_range_of_shares_verifies_and_no_other_does() {
         let proof = square.range(range.clone()).unwrap();
         assert_eq!(RangeProof::decode(&proof.encode()), Ok(proof.clone()));
         let elsewhere = range.start + 1..range.end + 1;
-        assert!(
-            proof
-                .clone()
-                .verify(&square.data_root(), elsewhere)
-                .is_err()
-        );
+        assert!(proof.clone().verify(&square.data_root(), elsewhere).is_err());
         assert!(proof.clone().verify(&[0; 32], range.clone()).is_err());
         let verified = proof.verify(&square.data_root(), range.clone()).unwrap();
         let expected = &bytes[range.start as usize * 512..range.end as usize * 512];
-        assert_eq!(
-            (verified.start(), verified.bytes()),
-            (range.start, expected)
-        );
+        assert_eq!((verified.start(), verified.bytes()), (range.start, expected));
     }
     for (start, end) in [(3, 3), (4, 3), (16, 17), (0, 17), (0, u32::MAX)] {
         assert_eq!(square.range(start..end), None);
@@ -151,12 +117,7 @@ fn a_range_costs_its_shares_and_logarithmically_many_hashes() {
     let whole = square.range(0..1024).unwrap().encode().len();
     assert_eq!(whole, 2 + 4 + 4 + 32 + 1024 * 512 + 32 * (32 + 2));
     let claimed = RangeProof::decode(&[0, 4, 0, 0, 0, 9, 0, 0, 0, 8]);
-    let wrong = DecodeError::Bound {
-        what: "shares",
-        min: 1,
-        max: 7,
-        got: 8,
-    };
+    let wrong = DecodeError::Bound { what: "shares", min: 1, max: 7, got: 8 };
     assert_eq!(claimed, Err(wrong));
 }
 

@@ -18,10 +18,7 @@ pub(crate) fn namespace(id: u8) -> Namespace {
 
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; len];
-    blake3::Hasher::new()
-        .update(&seed.to_be_bytes())
-        .finalize_xof()
-        .fill(&mut bytes);
+    blake3::Hasher::new().update(&seed.to_be_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
 
@@ -32,14 +29,8 @@ pub(crate) fn meta(id: u8, bytes: &[u8]) -> BlobMeta {
         len: bytes.len() as u64,
         signer: [id; 20],
         foreign: vec![
-            ForeignCommitment {
-                kind: ForeignKind::Keccak256,
-                value: keccak256(bytes),
-            },
-            ForeignCommitment {
-                kind: ForeignKind::Sha256,
-                value: sha256(bytes),
-            },
+            ForeignCommitment { kind: ForeignKind::Keccak256, value: keccak256(bytes) },
+            ForeignCommitment { kind: ForeignKind::Sha256, value: sha256(bytes) },
         ],
     }
 }
@@ -49,44 +40,24 @@ impl Block {
     /// in that order.
     pub(crate) fn small() -> Self {
         let sizes = [(30, 512), (20, 1300), (10, 1), (20, 700)];
-        let blobs = sizes
-            .iter()
-            .map(|(id, len)| (*id, noise(*len, (*len as u64) << 8 | 7)));
-        Self {
-            list: noise(300, 1),
-            blobs: blobs.collect(),
-        }
+        let blobs = sizes.iter().map(|(id, len)| (*id, noise(*len, (*len as u64) << 8 | 7)));
+        Self { list: noise(300, 1), blobs: blobs.collect() }
     }
 
     /// A square of this width, all but full.
     pub(crate) fn of_width(k: usize) -> Self {
-        let len = if k == 2 {
-            3 * 512 - 5
-        } else {
-            (k * k - 3) * 512 - 5
-        };
-        Self {
-            list: noise(300, 2),
-            blobs: vec![(9, noise(len, k as u64))],
-        }
+        let len = if k == 2 { 3 * 512 - 5 } else { (k * k - 3) * 512 - 5 };
+        Self { list: noise(300, 2), blobs: vec![(9, noise(len, k as u64))] }
     }
 
     pub(crate) fn place(&self) -> Placement {
-        let metas = self
-            .blobs
-            .iter()
-            .map(|(id, bytes)| meta(*id, bytes))
-            .collect();
+        let metas = self.blobs.iter().map(|(id, bytes)| meta(*id, bytes)).collect();
         Index::place(&transaction_blob(&self.list), metas, Width::MAX).unwrap()
     }
 
     pub(crate) fn original(&self) -> OriginalSquare {
         let placement = self.place();
-        let blobs: Vec<&[u8]> = placement
-            .order
-            .iter()
-            .map(|i| self.blobs[*i].1.as_slice())
-            .collect();
+        let blobs: Vec<&[u8]> = placement.order.iter().map(|i| self.blobs[*i].1.as_slice()).collect();
         OriginalSquare::build(&placement, &transaction_blob(&self.list), &blobs).unwrap()
     }
 
@@ -96,11 +67,7 @@ impl Block {
 }
 
 pub(crate) fn at(row: usize, column: usize, axis: Axis) -> Coordinates {
-    Coordinates {
-        row: row as u16,
-        column: column as u16,
-        axis,
-    }
+    Coordinates { row: row as u16, column: column as u16, axis }
 }
 
 /// Every place of an extended square, through both axes.

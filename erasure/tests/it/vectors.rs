@@ -27,10 +27,7 @@ fn the_smallest_square() {
         ("data root", "c91d3470846f0cd01cd14da43be1fd7f27a8babacf590a6d3c58aaba7208d1d7"),
     ];
     let answers = answers.map(|(name, digest)| (name, hex::encode(digest)));
-    assert_eq!(
-        answers,
-        expected.map(|(name, digest)| (name, digest.to_owned()))
-    );
+    assert_eq!(answers, expected.map(|(name, digest)| (name, digest.to_owned())));
 }
 
 #[test]
@@ -43,10 +40,7 @@ fn every_encoding_of_a_larger_square() {
         ("line", square.line(Axis::Row, 6).unwrap().encode()),
         ("range", square.range(2..9).unwrap().encode()),
         ("entry", index.prove_entry(3, parts).unwrap().encode()),
-        (
-            "namespace",
-            index.prove_namespace(namespace(20), parts).encode(),
-        ),
+        ("namespace", index.prove_namespace(namespace(20), parts).encode()),
         ("index", index.encode()),
         ("parts", parts.encode()),
     ];

@@ -64,7 +64,7 @@ impl Worker {
         match event {
             Event::Message { peer, message, .. } => match message {
                 Message::Request { request_id, request, channel } => {
-                    self.on_request(peer, kind, request_id, request, channel)
+                    self.on_request(peer, kind, request_id, request, channel);
                 }
                 Message::Response { request_id, response } => {
                     let result = self.read_answer(peer, response);

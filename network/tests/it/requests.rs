@@ -1,14 +1,15 @@
 //! Requests and answers between honest peers.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::join_all;
-use network::{Answer, Kind, PeerId, Provider, Refusal, Request, RequestError, ServesNothing};
+use network::{Answer, Kind, Network, PeerId, Provider, Refusal, Request, RequestError, ServesNothing};
+use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::support::{Always, Echo, QUIC, client, config, echo, request, serving, start, within};
+use crate::support::{Always, Echo, Node, QUIC, client, config, echo, request, serving, start, within};
 
 #[tokio::test]
 async fn every_kind_is_asked_and_answered_over_tcp_and_quic() {
@@ -96,7 +97,7 @@ async fn a_server_asks_a_client_that_listens_nowhere_over_the_clients_connection
 /// Tells when a request came, and answers once allowed.
 struct Gated {
     came: mpsc::UnboundedSender<()>,
-    allowed: std::sync::Arc<Semaphore>,
+    allowed: Arc<Semaphore>,
 }
 
 #[async_trait]
@@ -118,7 +119,7 @@ async fn requests_above_the_peers_and_the_nodes_slots_are_busy() {
             config.limits.inbound_requests = 2;
         }
         let (came, mut comes) = mpsc::unbounded_channel();
-        let allowed = std::sync::Arc::new(Semaphore::new(0));
+        let allowed = Arc::new(Semaphore::new(0));
         let provider = Gated { came, allowed: allowed.clone() };
         let server = start(config, provider).await;
         let client = client().await;
@@ -224,4 +225,27 @@ async fn requests_end_when_the_network_stops() {
     let again = client.network.request(server.id(), request(Kind::Sample));
     assert_eq!(again.await, Err(RequestError::Stopped));
     server.without(client.id()).await;
+}
+
+#[tokio::test]
+async fn what_happened_is_counted_under_registered_names() {
+    let mut registry = Registry::default();
+    let started = Network::start(serving(), Arc::new(Echo), &mut registry);
+    let (network, gossip) = within(started).await.unwrap();
+    let server = Node { network, gossip };
+    let client = client().await;
+    client.connect(&server).await;
+    let answer = client.network.request(server.id(), request(Kind::Sample));
+    assert!(within(answer).await.is_ok());
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    for line in [
+        "weft_network_peers 1",
+        "weft_network_serves_started_total{kind=\"sample\"} 1",
+        "weft_network_serves_answered_total{kind=\"sample\"} 1",
+        "weft_network_message_read_bytes_total{kind=\"sample\"} 9",
+    ] {
+        assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
+    }
+    assert_eq!(server.network.wire_bytes().0, server.network.metrics().wire_read_bytes.get());
 }
