@@ -4,7 +4,9 @@ use std::{convert::Infallible, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chain::{Address, Amount, BlobHeader, Height, LightBlock, Outcome, Parameters, Submission, TxId, TxStatus};
+use chain::{
+    Address, Amount, BlobHeader, Height, LightBlock, Outcome, Parameters, Submission, TxId, TxStatus,
+};
 use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof};
 use tendermint::Time;
 use tokio::sync::watch;
@@ -148,11 +150,14 @@ pub trait Backend: Send + Sync + 'static {
     async fn bytes(&self, location: &BlobLocation) -> Found<Bytes>;
 
     /// All entries of a namespace at a height: Data where there is at least one, Absent where the proof shows none.
-    async fn namespace(&self, height: Height, namespace: Namespace) -> Outcome<NamespaceAnswer, NamespaceProof>;
+    async fn namespace(
+        &self,
+        height: Height,
+        namespace: Namespace,
+    ) -> Outcome<NamespaceAnswer, NamespaceProof>;
 
     /// Sends some WEFT to an account, on development networks.
-    async fn faucet(&self, address: Address) -> Result<TxId, FaucetError> {
-        let _ = address;
+    async fn faucet(&self, _address: Address) -> Result<TxId, FaucetError> {
         Err(FaucetError::Disabled)
     }
 }

@@ -128,19 +128,24 @@ pub fn read_keystore(path: &Path, password: &str) -> Result<SecretKey, KeysError
         eth_keystore::KeystoreError::MacMismatch => KeysError::Password(path.to_owned()),
         error => format(error.to_string()),
     })?;
-    let bytes = <&[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| format("the key in it is not 32 bytes".into()))?;
+    let bytes = <&[u8; 32]>::try_from(bytes.as_slice())
+        .map_err(|_| format("the key in it is not 32 bytes".into()))?;
     Ok(SecretKey::from_bytes(bytes)?)
 }
 
 /// What the decoder takes for granted: it would panic on shorter fields.
 fn check_format(path: &Path, text: &str) -> Result<(), KeysError> {
     let format = |reason: String| KeysError::Format { path: path.to_owned(), reason };
-    let store: eth_keystore::EthKeystore = serde_json::from_str(text).map_err(|error| format(error.to_string()))?;
+    let store: eth_keystore::EthKeystore =
+        serde_json::from_str(text).map_err(|error| format(error.to_string()))?;
     let length = match store.crypto.kdfparams {
-        eth_keystore::KdfparamsType::Pbkdf2 { dklen, .. } | eth_keystore::KdfparamsType::Scrypt { dklen, .. } => dklen,
+        eth_keystore::KdfparamsType::Pbkdf2 { dklen, .. }
+        | eth_keystore::KdfparamsType::Scrypt { dklen, .. } => dklen,
     };
     if store.crypto.cipher != "aes-128-ctr" || store.crypto.cipherparams.iv.len() != 16 || length != 32 {
-        return Err(format("only aes-128-ctr with a 16-byte iv and a 32-byte derived key is supported".into()));
+        return Err(format(
+            "only aes-128-ctr with a 16-byte iv and a 32-byte derived key is supported".into(),
+        ));
     }
     Ok(())
 }

@@ -19,19 +19,21 @@ mod submit_error;
 mod wire;
 
 pub use backend::{
-    AccountState, Backend, BlobLocation, FaucetError, Found, Info, NamespaceAnswer, NodeStatus, PriceState, TxRecord,
+    AccountState, Backend, BlobLocation, FaucetError, Found, Info, NamespaceAnswer, NodeStatus, PriceState,
+    TxRecord,
 };
 pub use client::{
-    Attempt, Client, ClientError, NewBlob, Prepared, Progress, ProofKind, Receipt, RejectedNode, SubmitOptions,
-    VerifiedBlob, VerifiedEntryAt, VerifiedList, read_network,
+    Attempt, Client, ClientError, NewBlob, Prepared, Progress, ProofKind, Receipt, RejectedNode,
+    SubmitOptions, VerifiedBlob, VerifiedEntryAt, VerifiedList, read_network,
 };
 pub use keys::{KeySource, KeysError, create_keystore, random_key, read_keystore};
 pub use quote::{BlobShape, HORIZON_LIMIT, QuoteError, shares_of};
 pub use server::{Config, openapi, router, serve};
 pub use submit_error::{SubmitError, check_submission};
 pub use wire::{
-    AbsenceBody, AccountBody, BlobBody, BlobShapeBody, EntryBody, ErrorBody, ErrorCode, ErrorDetail, ForeignBody,
-    Hex, NamespaceBody, PriceBody, ProofBody, QuoteBody, QuoteRequest, StatusBody, SubmittedBody, TxBody,
+    AbsenceBody, AccountBody, BlobBody, BlobShapeBody, EntryBody, ErrorBody, ErrorCode, ErrorDetail,
+    ForeignBody, Hex, NamespaceBody, PriceBody, ProofBody, QuoteBody, QuoteRequest, StatusBody,
+    SubmittedBody, TxBody,
 };
 
 /// Media type of a submission.

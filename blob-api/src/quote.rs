@@ -71,9 +71,10 @@ impl QuoteError {
 /// shorter numbers save.
 pub fn shares_of(blobs: &[BlobShape]) -> Result<u64, QuoteError> {
     let headers = blobs.iter().map(header).collect::<Result<Vec<_>, _>>()?;
-    let counted = blobs.iter().zip(&headers).map(|(shape, header)| {
-        fees::blob_shares(shape.len, header.foreign.iter().map(|f| f.kind))
-    });
+    let counted = blobs
+        .iter()
+        .zip(&headers)
+        .map(|(shape, header)| fees::blob_shares(shape.len, header.foreign.iter().map(|f| f.kind)));
     let counted = counted.fold(0u64, u64::saturating_add);
     let chunks = headers.iter().flat_map(|h| &h.foreign).filter(|f| f.kind == ForeignKind::Eip4844).count();
     let widest = Transaction {
@@ -108,7 +109,12 @@ fn header(shape: &BlobShape) -> Result<BlobHeader, QuoteError> {
         let times = usize::try_from(times).unwrap_or(usize::MAX).min(1024);
         foreign.extend(std::iter::repeat_n(ForeignCommitment { kind, value: [0xff; 32] }, times));
     }
-    Ok(BlobHeader { namespace: Namespace::from_user_id([0xff; 10]), commitment: [0xff; 32], len: shape.len, foreign })
+    Ok(BlobHeader {
+        namespace: Namespace::from_user_id([0xff; 10]),
+        commitment: [0xff; 32],
+        len: shape.len,
+        foreign,
+    })
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chain::{
-    Amount, BodyError, CheckedBlob, DecodeError, Domain, LedgerError, Parameters, Submission, TransactionError, TxId,
-    VerifiedTransaction,
+    Amount, BodyError, CheckedBlob, DecodeError, Domain, LedgerError, Parameters, Submission,
+    TransactionError, TxId, VerifiedTransaction,
 };
 
 /// Why a submission is refused. Nothing of it stays in the pool.
@@ -37,7 +37,9 @@ pub enum SubmitError {
         needed: Amount,
     },
     /// Admitted, included or final already; it will not be included again.
-    #[error("transaction {id} is known already; follow it with its id, or sign another one with a fresh salt")]
+    #[error(
+        "transaction {id} is known already; follow it with its id, or sign another one with a fresh salt"
+    )]
     Duplicate {
         /// The transaction.
         id: TxId,
@@ -75,7 +77,9 @@ impl From<DecodeError> for SubmitError {
     fn from(error: DecodeError) -> Self {
         let message = error.to_string();
         match error {
-            DecodeError::Length { field, expected, got } => Self::invalid(field, message).bounds(expected, got),
+            DecodeError::Length { field, expected, got } => {
+                Self::invalid(field, message).bounds(expected, got)
+            }
             DecodeError::TooMany { field, limit, got } => Self::invalid(field, message).bounds(limit, got),
             DecodeError::Field { field, .. } | DecodeError::Missing(field) => Self::invalid(field, message),
             _ => Self::invalid("body", message),
@@ -90,9 +94,8 @@ impl From<TransactionError> for SubmitError {
             TransactionError::BlobCount { limit, got } | TransactionError::KzgCount { limit, got } => {
                 invalid.bounds(limit, got)
             }
-            TransactionError::BlobLength { limit, got, .. } | TransactionError::TooManyShares { limit, got } => {
-                invalid.bounds(limit, got)
-            }
+            TransactionError::BlobLength { limit, got, .. }
+            | TransactionError::TooManyShares { limit, got } => invalid.bounds(limit, got),
             TransactionError::KzgLength { len, chunks, .. } => {
                 invalid.bounds(chunks.saturating_mul(crate::quote::KZG_CHUNK_BYTES as u64), len)
             }
@@ -112,10 +115,16 @@ impl From<LedgerError> for SubmitError {
             LedgerError::TooDistant { valid_until, latest } => {
                 Self::invalid("valid_until", message).bounds(latest, valid_until)
             }
-            LedgerError::CapTooLow { cap, base_fee } => Self::invalid("fee_cap", message).bounds(base_fee, cap),
-            LedgerError::BlockFull { shares, capacity, .. } => Self::invalid("blobs", message).bounds(capacity, shares),
+            LedgerError::CapTooLow { cap, base_fee } => {
+                Self::invalid("fee_cap", message).bounds(base_fee, cap)
+            }
+            LedgerError::BlockFull { shares, capacity, .. } => {
+                Self::invalid("blobs", message).bounds(capacity, shares)
+            }
             LedgerError::Repeated(id) => Self::Duplicate { id },
-            LedgerError::Underfunded { balance, needed, .. } => Self::Underfunded { balance, pending: 0, needed },
+            LedgerError::Underfunded { balance, needed, .. } => {
+                Self::Underfunded { balance, pending: 0, needed }
+            }
             _ => Self::Unavailable(message),
         }
     }
@@ -131,7 +140,10 @@ pub fn check_submission(
     let transaction = submission.transaction.verify(domain, parameters)?;
     let blobs = transaction.blobs().len();
     if submission.bodies.len() != blobs {
-        let message = format!("bodies: the transaction announces {blobs} blobs, got {} bodies", submission.bodies.len());
+        let message = format!(
+            "bodies: the transaction announces {blobs} blobs, got {} bodies",
+            submission.bodies.len()
+        );
         return Err(SubmitError::invalid("bodies", message).bounds(blobs, submission.bodies.len()));
     }
     let checked = transaction

@@ -26,11 +26,7 @@ impl Actor for Host {
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(
-        &self,
-        _myself: ActorRef<Self::Msg>,
-        (): (),
-    ) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(&self, _myself: ActorRef<Self::Msg>, (): ()) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 
@@ -45,11 +41,7 @@ impl Actor for Host {
     }
 
     /// The engine stops its actors and stays behind when going on would not be safe.
-    async fn post_stop(
-        &self,
-        _myself: ActorRef<Self::Msg>,
-        (): &mut (),
-    ) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(&self, _myself: ActorRef<Self::Msg>, (): &mut ()) -> Result<(), ActorProcessingErr> {
         let _ = self.0.try_send(Event::Ended);
         Ok(())
     }
@@ -91,11 +83,7 @@ impl Actor for Ear {
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(
-        &self,
-        _myself: ActorRef<Self::Msg>,
-        (): (),
-    ) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(&self, _myself: ActorRef<Self::Msg>, (): ()) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 

@@ -5,8 +5,6 @@
 //! [`Application`]. Calls run in tasks of their own, never on an engine actor, so a slow answer
 //! delays nothing but itself.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tendermint::account;
@@ -59,31 +57,19 @@ impl Payload {
     /// More than [`MAX_PAYLOAD_BYTES`], truncated, or not a valid header.
     pub fn decode(mut bytes: Bytes) -> Result<Self, DecodeError> {
         if bytes.len() > MAX_PAYLOAD_BYTES {
-            return Err(DecodeError::TooLong {
-                limit: MAX_PAYLOAD_BYTES,
-                got: bytes.len(),
-            });
+            return Err(DecodeError::TooLong { limit: MAX_PAYLOAD_BYTES, got: bytes.len() });
         }
         if bytes.len() < 4 {
-            return Err(DecodeError::Truncated {
-                needed: 4,
-                left: bytes.len(),
-            });
+            return Err(DecodeError::Truncated { needed: 4, left: bytes.len() });
         }
         let needed = bytes.get_u32() as usize;
         if bytes.len() < needed {
-            return Err(DecodeError::Truncated {
-                needed,
-                left: bytes.len(),
-            });
+            return Err(DecodeError::Truncated { needed, left: bytes.len() });
         }
         let header = bytes.split_to(needed);
-        let header = <Header as Protobuf<RawHeader>>::decode(header)
-            .map_err(|_| DecodeError::Invalid("header"))?;
-        Ok(Self {
-            header,
-            body: bytes,
-        })
+        let header =
+            <Header as Protobuf<RawHeader>>::decode(header).map_err(|_| DecodeError::Invalid("header"))?;
+        Ok(Self { header, body: bytes })
     }
 }
 
@@ -143,13 +129,10 @@ pub trait Application: Send + Sync + 'static {
     /// Builds a block. Called only when this node proposes at (`height`, `round`), and once for it:
     /// the result is stored through [`store_undecided`](Self::store_undecided) before it is
     /// published, and reused after a restart. An answer after `deadline` is useless; an error
-    /// forfeits the round.
-    async fn propose(
-        &self,
-        height: Height,
-        round: u32,
-        deadline: Instant,
-    ) -> Result<Payload, AppError>;
+    /// forfeits the round. A validator that hurries can make this come before
+    /// [`ready_to_start`](Self::ready_to_start) resolves: if the block interval has to hold against
+    /// it, wait here for what is left of it.
+    async fn propose(&self, height: Height, round: u32, deadline: Instant) -> Result<Payload, AppError>;
 
     /// Judges a proposal whose parent is the last committed block; may be slow. `proposer` signed
     /// it and was the proposer of its round; the header is of this chain and `height`. `Valid` means
@@ -167,12 +150,8 @@ pub trait Application: Send + Sync + 'static {
 
     /// Commits a decided block. On return it is durable and [`decided`](Self::decided) serves it.
     /// Called once per height, in order. An error stops the engine.
-    async fn commit(
-        &self,
-        height: Height,
-        payload: &Payload,
-        commit: Commit,
-    ) -> Result<NextHeight, AppError>;
+    async fn commit(&self, height: Height, payload: &Payload, commit: Commit)
+    -> Result<NextHeight, AppError>;
 
     /// More validators signed after the decision: `commit` replaces the one given to
     /// [`commit`](Self::commit). Ignoring it is correct.
@@ -190,36 +169,4 @@ pub trait Application: Send + Sync + 'static {
     /// validators have verifiably committed to the header it must carry. On success what
     /// [`commit`](Self::commit) needs beside the payload is durable. Bodies are not waited for.
     async fn synced(&self, height: Height, value_bytes: Bytes) -> Result<Payload, SyncFault>;
-}
-
-/// How long each step of a round may take; what is too short costs rounds, never safety.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// From the start of a round to a complete and validated proposal (default 2 s). Has to cover
-    /// building, spreading and validating the largest block; a dead proposer costs this much.
-    pub propose: Duration,
-    /// From prevotes of two thirds for anything to a prevote quorum (default 700 ms).
-    pub prevote: Duration,
-    /// From precommits of two thirds for anything to a precommit quorum (default 700 ms).
-    pub precommit: Duration,
-    /// What each further round adds to each of the above (default 500 ms).
-    pub delta: Duration,
-    /// How long after a round's start votes are sent again, and again (default 3 s).
-    pub rebroadcast: Duration,
-    /// How long after a height's start precommits are still collected when it is decided earlier
-    /// (default 400 ms). Must be well under the block interval: the next height starts later.
-    pub finalize: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            propose: Duration::from_secs(2),
-            prevote: Duration::from_millis(700),
-            precommit: Duration::from_millis(700),
-            delta: Duration::from_millis(500),
-            rebroadcast: Duration::from_secs(3),
-            finalize: Duration::from_millis(400),
-        }
-    }
 }

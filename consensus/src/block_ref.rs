@@ -74,9 +74,7 @@ impl BlockRef {
 
 impl fmt::Display for BlockRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.header_hash[..8]
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.header_hash[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -99,8 +97,8 @@ impl Wire for BlockRef {
     fn read(input: &mut Reader) -> Result<Self, DecodeError> {
         let header_hash = input.array()?;
         let (seconds, nanos) = (input.i64()?, input.u32()?);
-        let time = Time::from_unix_timestamp(seconds, nanos)
-            .map_err(|_| DecodeError::Invalid("header time"))?;
+        let time =
+            Time::from_unix_timestamp(seconds, nanos).map_err(|_| DecodeError::Invalid("header time"))?;
         Ok(Self { header_hash, time })
     }
 }

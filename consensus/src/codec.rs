@@ -8,15 +8,13 @@ use arc_malachitebft_app::types::streaming::{StreamId, StreamMessage};
 use arc_malachitebft_codec::{Codec, HasEncodedLen};
 use arc_malachitebft_core_consensus::{LivenessMsg, ProposedValue, SignedConsensusMsg};
 use arc_malachitebft_core_types::{
-    ExtendedCommitCertificate, ExtendedCommitSignature, NilOrVal, PolkaCertificate, PolkaSignature,
-    Round, RoundCertificate, RoundCertificateType, RoundSignature, SignedMessage, ValidatorProof,
-    Validity, VoteType,
+    ExtendedCommitCertificate, ExtendedCommitSignature, NilOrVal, PolkaCertificate, PolkaSignature, Round,
+    RoundCertificate, RoundCertificateType, RoundSignature, SignedMessage, ValidatorProof, Validity,
+    VoteType,
 };
 use arc_malachitebft_engine::util::streaming::StreamContent;
 use arc_malachitebft_signing_ed25519::Signature;
-use arc_malachitebft_sync::{
-    RawDecidedValue, Request, Response, Status, ValueRequest, ValueResponse,
-};
+use arc_malachitebft_sync::{RawDecidedValue, Request, Response, Status, ValueRequest, ValueResponse};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::app::{MAX_PAYLOAD_BYTES, MAX_VALUE_BYTES};
@@ -52,13 +50,8 @@ impl<T: Wire> Codec<T> for WeftCodec {
 }
 
 impl HasEncodedLen<Response<Ctx>> for WeftCodec {
-    fn encoded_len(
-        &self,
-        Response::ValueResponse(response): &Response<Ctx>,
-    ) -> Result<usize, DecodeError> {
-        let value = |raw: &RawDecidedValue<Ctx>| {
-            4 + raw.value_bytes.len() + raw.certificate.to_wire().len()
-        };
+    fn encoded_len(&self, Response::ValueResponse(response): &Response<Ctx>) -> Result<usize, DecodeError> {
+        let value = |raw: &RawDecidedValue<Ctx>| 4 + raw.value_bytes.len() + raw.certificate.to_wire().len();
         Ok(8 + 4 + response.values.iter().map(value).sum::<usize>())
     }
 }
@@ -158,11 +151,7 @@ macro_rules! wire_signatures {
     )* };
 }
 
-wire_signatures!(
-    PolkaSignature<Ctx>,
-    RoundSignature<Ctx>,
-    ExtendedCommitSignature<Ctx>
-);
+wire_signatures!(PolkaSignature<Ctx>, RoundSignature<Ctx>, ExtendedCommitSignature<Ctx>);
 
 impl Wire for Height {
     fn write(&self, out: &mut BytesMut) {
@@ -254,9 +243,7 @@ impl Wire for StreamMessage<Part> {
     fn read(input: &mut Reader) -> Result<Self, DecodeError> {
         let stream_id = StreamId::new(input.bytes(MAX_STREAM_ID_BYTES)?);
         let sequence = input.u64()?;
-        let content = input
-            .option()?
-            .map_or(StreamContent::Fin, StreamContent::Data);
+        let content = input.option()?.map_or(StreamContent::Fin, StreamContent::Data);
         Ok(Self::new(stream_id, sequence, content))
     }
 }
@@ -271,11 +258,7 @@ impl Wire for ValidatorProof<Ctx> {
     fn read(input: &mut Reader) -> Result<Self, DecodeError> {
         let public_key = input.bytes(MAX_ID_BYTES)?;
         let peer_id = input.bytes(MAX_ID_BYTES)?;
-        Ok(Self::new(
-            public_key.into(),
-            peer_id.into(),
-            Wire::read(input)?,
-        ))
+        Ok(Self::new(public_key.into(), peer_id.into(), Wire::read(input)?))
     }
 }
 
@@ -342,10 +325,7 @@ impl Wire for Response<Ctx> {
     fn read(input: &mut Reader) -> Result<Self, DecodeError> {
         let start_height = Wire::read(input)?;
         let values = input.list(MAX_SYNC_VALUES)?;
-        Ok(Self::ValueResponse(ValueResponse::new(
-            start_height,
-            values,
-        )))
+        Ok(Self::ValueResponse(ValueResponse::new(start_height, values)))
     }
 }
 

@@ -1,18 +1,15 @@
 //! Starting and stopping the engine's actors.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use arc_malachitebft_app::config::{ConsensusConfig, ValueSyncConfig};
 use arc_malachitebft_app::events::TxEvent;
 use arc_malachitebft_app::spawn::{
     spawn_consensus_actor, spawn_network_actor, spawn_node_actor, spawn_sync_actor, spawn_wal_actor,
 };
 use arc_malachitebft_app::types::Keypair;
 use arc_malachitebft_codec::Codec as _;
-use arc_malachitebft_config::{GossipSubConfig, PubSubProtocol, ValuePayload};
 use arc_malachitebft_engine::network::{NetworkIdentity, NetworkMsg};
 use arc_malachitebft_engine::util::output_port::{OutputPort, OutputPortSubscriberTrait as _};
 use arc_malachitebft_metrics::{Metrics, SharedRegistry};
@@ -20,19 +17,18 @@ use arc_malachitebft_signing::Signer as _;
 use arc_malachitebft_signing_ed25519::PrivateKey;
 use ractor::{Actor, ActorCell};
 use tendermint::block;
-use tendermint::chain;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
 use crate::actors::{Ear, Host};
-use crate::app::{AppError, Application, Timeouts};
+use crate::app::{AppError, Application};
 use crate::codec::WeftCodec;
-use crate::context::{Address, ValidatorSetError, WeftContext};
+use crate::config::Config;
+use crate::context::{Address, WeftContext};
 use crate::guard::{Guard, GuardError};
 use crate::signing::{EdSigner, EdVerifier, SignBytes};
+use crate::validators::ValidatorSetError;
 use crate::worker::{self, Event, Worker};
-
-pub use arc_malachitebft_app::net::Multiaddr;
 
 /// Events that may queue up before the worker takes them. Past that the engine's questions wait in
 /// its own queues and the network's hints are dropped.
@@ -40,102 +36,6 @@ const EVENT_QUEUE: usize = 1_024;
 
 /// How long each actor may take to stop before it is left behind.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What a node needs to take part.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The chain; part of everything that is signed and of the protocol names.
-    pub chain_id: chain::Id,
-    /// A name for logs and metrics.
-    pub moniker: String,
-    /// Where the engine listens. Port 0 works; the actual one is in [`View::listening`].
-    pub listen: Multiaddr,
-    /// Other nodes, dialled again and again.
-    pub persistent_peers: Vec<Multiaddr>,
-    /// Directory for the engine's log and the record of what was signed; it is created.
-    pub home: PathBuf,
-    /// Seed of the ed25519 key that identifies this node to its peers.
-    pub network_seed: [u8; 32],
-    /// Seed of the ed25519 key to vote with; `None` for a node that only follows.
-    pub validator_seed: Option<[u8; 32]>,
-    /// How long the steps of a round may take.
-    pub timeouts: Timeouts,
-    /// How often peers are told how far this node is (default 1 s). Longer makes a node that fell
-    /// behind notice later.
-    pub status_interval: Duration,
-    /// Connections that one IP address may have (default 64): a network on one machine needs one or
-    /// two per node.
-    pub max_connections_per_ip: usize,
-}
-
-impl Config {
-    /// A node that follows and knows nobody yet.
-    #[must_use]
-    pub fn new(
-        chain_id: chain::Id,
-        home: PathBuf,
-        listen: Multiaddr,
-        network_seed: [u8; 32],
-    ) -> Self {
-        Self {
-            chain_id,
-            moniker: "weft".into(),
-            listen,
-            persistent_peers: Vec::new(),
-            home,
-            network_seed,
-            validator_seed: None,
-            timeouts: Timeouts::default(),
-            status_interval: Duration::from_secs(1),
-            max_connections_per_ip: 64,
-        }
-    }
-
-    fn consensus(&self) -> Result<ConsensusConfig, Error> {
-        // The engine panics on an address without a transport that it knows.
-        let listen = self.listen.to_string();
-        if !listen.contains("/tcp/") && !listen.contains("/quic-v1") {
-            return Err(Error::Listen(listen));
-        }
-        let chain = &self.chain_id;
-        let mut config = ConsensusConfig {
-            value_payload: ValuePayload::ProposalAndParts,
-            ..Default::default()
-        };
-        let p2p = &mut config.p2p;
-        p2p.listen_addr = self.listen.clone();
-        p2p.persistent_peers = self.persistent_peers.clone();
-        p2p.protocol = PubSubProtocol::GossipSub(GossipSubConfig::default());
-        p2p.discovery.max_connections_per_ip = self.max_connections_per_ip;
-        // A restarted neighbour on the same address is welcome at once; the limit above remains.
-        p2p.discovery.ip_throttle_duration = Duration::ZERO;
-        let names = &mut p2p.channel_names;
-        for name in [
-            &mut names.consensus,
-            &mut names.proposal_parts,
-            &mut names.sync,
-            &mut names.liveness,
-        ] {
-            *name = format!("/weft/{chain}{name}");
-        }
-        let names = &mut p2p.protocol_names;
-        for name in [
-            &mut names.consensus,
-            &mut names.sync,
-            &mut names.validator_proof,
-        ] {
-            *name = format!("/weft/{chain}{name}");
-        }
-        Ok(config)
-    }
-
-    fn value_sync(&self) -> ValueSyncConfig {
-        ValueSyncConfig {
-            status_update_interval: self.status_interval,
-            ..Default::default()
-        }
-    }
-}
 
 /// Why the engine did not start, or why it ended.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -161,14 +61,6 @@ pub enum Error {
     /// The application named validators that cannot run a height.
     #[error(transparent)]
     Validators(#[from] ValidatorSetError),
-    /// The application's own proposal is of another height or too large.
-    #[error("the proposal for height {height} has another height or more than {limit} bytes")]
-    Proposal {
-        /// The height asked for.
-        height: u64,
-        /// Bytes that a payload may have.
-        limit: usize,
-    },
     /// A block was decided whose payload this node does not hold, though it was stored before.
     #[error("the payload decided at height {height} is missing from the store")]
     MissingPayload {
@@ -186,10 +78,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn application(call: &'static str) -> impl FnOnce(AppError) -> Self {
-        move |source| Self::Application {
-            call,
-            source: Arc::new(source),
-        }
+        move |source| Self::Application { call, source: Arc::new(source) }
     }
 
     fn start(reason: impl std::fmt::Display) -> Self {
@@ -296,13 +185,8 @@ pub async fn start(config: Config, app: Arc<dyn Application>) -> Result<Handle, 
     let sign_bytes = SignBytes::new(config.chain_id.clone());
     let signer = match config.validator_seed {
         Some(seed) => {
-            let guard =
-                Guard::open(&config.home.join("signed")).map_err(|e| Error::Guard(Arc::new(e)))?;
-            Some(EdSigner::new(
-                PrivateKey::from(seed),
-                sign_bytes.clone(),
-                guard,
-            ))
+            let guard = Guard::open(&config.home.join("signed")).map_err(|e| Error::Guard(Arc::new(e)))?;
+            Some(EdSigner::new(PrivateKey::from(seed), sign_bytes.clone(), guard))
         }
         None => None,
     };
@@ -312,17 +196,9 @@ pub async fn start(config: Config, app: Arc<dyn Application>) -> Result<Handle, 
     let identity = match &signer {
         Some(signer) => {
             let key = signer.public_key().as_bytes().to_vec();
-            let proof = signer
-                .sign_validator_proof(key, peer_id.to_bytes())
-                .await
-                .map_err(Error::start)?;
+            let proof = signer.sign_validator_proof(key, peer_id.to_bytes()).await.map_err(Error::start)?;
             let proof = WeftCodec.encode(&proof).map_err(Error::start)?;
-            NetworkIdentity::new_validator(
-                config.moniker.clone(),
-                keypair,
-                address.to_string(),
-                proof,
-            )
+            NetworkIdentity::new_validator(config.moniker.clone(), keypair, address.to_string(), proof)
         }
         None => NetworkIdentity::new(config.moniker.clone(), keypair, None),
     };
@@ -331,42 +207,24 @@ pub async fn start(config: Config, app: Arc<dyn Application>) -> Result<Handle, 
     let metrics = Metrics::register(&registry);
     let (events, inbox) = mpsc::channel(EVENT_QUEUE);
     let awaited = Arc::new(AtomicU64::new(0));
-    let (node, node_task) = spawn_node_actor(metrics.clone())
-        .await
-        .map_err(Error::start)?;
-    let mut actors = Actors {
-        node: node.get_cell(),
-        children: Vec::new(),
-    };
+    let (node, node_task) = spawn_node_actor(metrics.clone()).await.map_err(Error::start)?;
+    let mut actors = Actors { node: node.get_cell(), children: Vec::new() };
     let started = async {
-        let network = spawn_network_actor(
-            &consensus_config,
-            &sync_config,
-            identity,
-            &registry,
-            WeftCodec,
-        )
-        .await
-        .map_err(Error::start)?;
+        let network = spawn_network_actor(&consensus_config, &sync_config, identity, &registry, WeftCodec)
+            .await
+            .map_err(Error::start)?;
         actors.adopt(network.get_cell());
         let log = config.home.join("consensus.wal");
         let wal = spawn_wal_actor(&WeftContext, WeftCodec, &log, &registry, node.clone())
             .await
             .map_err(Error::start)?;
         actors.adopt(wal.get_cell());
-        let (host, _) = Actor::spawn(None, Host(events.clone()), ())
-            .await
-            .map_err(Error::start)?;
+        let (host, _) = Actor::spawn(None, Host(events.clone()), ()).await.map_err(Error::start)?;
         actors.adopt(host.get_cell());
-        let ear = Ear {
-            worker: events.clone(),
-            awaited: Arc::clone(&awaited),
-        };
+        let ear = Ear { worker: events.clone(), awaited: Arc::clone(&awaited) };
         let (ear, _) = Actor::spawn(None, ear, ()).await.map_err(Error::start)?;
         actors.adopt(ear.get_cell());
-        network
-            .cast(NetworkMsg::Subscribe(Box::new(ear)))
-            .map_err(Error::start)?;
+        network.cast(NetworkMsg::Subscribe(Box::new(ear))).map_err(Error::start)?;
         let port = Arc::new(OutputPort::with_capacity(128));
         let consensus = spawn_consensus_actor(
             WeftContext,
@@ -413,16 +271,8 @@ pub async fn start(config: Config, app: Arc<dyn Application>) -> Result<Handle, 
     let (view_sender, view) = watch::channel(View::default());
     let (outcome_sender, outcome) = watch::channel(None);
     let timeouts = config.timeouts;
-    let args = worker::Args {
-        app,
-        consensus,
-        network,
-        sign_bytes,
-        signer,
-        timeouts,
-        awaited,
-        view: view_sender,
-    };
+    let args =
+        worker::Args { app, consensus, network, sign_bytes, signer, timeouts, awaited, view: view_sender };
     let worker = Worker::new(args);
     tokio::spawn(async move {
         let outcome = tokio::select! {
@@ -436,12 +286,7 @@ pub async fn start(config: Config, app: Arc<dyn Application>) -> Result<Handle, 
         actors.stop().await;
         outcome_sender.send_replace(Some(outcome));
     });
-    Ok(Handle {
-        events,
-        view,
-        outcome,
-        peer_id: peer_id.to_string(),
-    })
+    Ok(Handle { events, view, outcome, peer_id: peer_id.to_string() })
 }
 
 /// The engine's actors, in the order in which they were started.
@@ -460,9 +305,7 @@ impl Actors {
     /// network frees its port, the log its file.
     async fn stop(self) {
         // A supervisor that sees its first child go would kill the others.
-        self.children
-            .iter()
-            .for_each(|child| child.unlink(self.node.clone()));
+        self.children.iter().for_each(|child| child.unlink(self.node.clone()));
         for child in self.children.iter().rev() {
             if child.stop_and_wait(None, Some(STOP_TIMEOUT)).await.is_err() {
                 child.kill();

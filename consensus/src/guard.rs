@@ -25,11 +25,8 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [(Self, &'static str); 3] = [
-        (Self::Proposal, "proposal"),
-        (Self::Prevote, "prevote"),
-        (Self::Precommit, "precommit"),
-    ];
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Proposal, "proposal"), (Self::Prevote, "prevote"), (Self::Precommit, "precommit")];
 }
 
 /// Why nothing was signed.
@@ -93,24 +90,16 @@ impl Guard {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(source) => {
-                return Err(GuardError::Io {
-                    path: path.to_owned(),
-                    source,
-                });
+                return Err(GuardError::Io { path: path.to_owned(), source });
             }
         };
         let mut marks = [None; 3];
         for (line, content) in text.lines().enumerate() {
-            let (step, mark) = parse(content).ok_or_else(|| GuardError::Malformed {
-                path: path.to_owned(),
-                line: line + 1,
-            })?;
+            let (step, mark) = parse(content)
+                .ok_or_else(|| GuardError::Malformed { path: path.to_owned(), line: line + 1 })?;
             marks[step as usize] = Some(mark);
         }
-        Ok(Self {
-            path: path.to_owned(),
-            marks: Mutex::new(marks),
-        })
+        Ok(Self { path: path.to_owned(), marks: Mutex::new(marks) })
     }
 
     /// On success `message` may be signed, and the file says so.
@@ -121,11 +110,7 @@ impl Guard {
         round: u32,
         message: &[u8],
     ) -> Result<(), GuardError> {
-        let mark = Mark {
-            height,
-            round,
-            hash: Sha256::digest(message),
-        };
+        let mark = Mark { height, round, hash: Sha256::digest(message) };
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = marks[step as usize] {
             if last == mark {
@@ -143,10 +128,7 @@ impl Guard {
         }
         let mut next = *marks;
         next[step as usize] = Some(mark);
-        self.write(&next).map_err(|source| GuardError::Io {
-            path: self.path.clone(),
-            source,
-        })?;
+        self.write(&next).map_err(|source| GuardError::Io { path: self.path.clone(), source })?;
         *marks = next;
         Ok(())
     }
@@ -156,12 +138,7 @@ impl Guard {
         let temporary = self.path.with_extension("new");
         let mut file = File::create(&temporary)?;
         for ((_, name), mark) in Step::ALL.iter().zip(marks) {
-            let Some(Mark {
-                height,
-                round,
-                hash,
-            }) = mark
-            else {
+            let Some(Mark { height, round, hash }) = mark else {
                 continue;
             };
             let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -181,21 +158,12 @@ fn parse(line: &str) -> Option<(Step, Mark)> {
     let name = words.next()?;
     let (step, _) = Step::ALL.into_iter().find(|(_, known)| *known == name)?;
     let (height, round) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    let hex = words
-        .next()
-        .filter(|hex| hex.len() == 64 && hex.is_ascii())?;
+    let hex = words.next().filter(|hex| hex.len() == 64 && hex.is_ascii())?;
     let mut hash = [0; 32];
     for (byte, at) in hash.iter_mut().zip((0..).step_by(2)) {
         *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
     }
-    words.next().is_none().then_some((
-        step,
-        Mark {
-            height,
-            round,
-            hash,
-        },
-    ))
+    words.next().is_none().then_some((step, Mark { height, round, hash }))
 }
 
 #[cfg(test)]
@@ -214,10 +182,7 @@ mod tests {
         guard.admit(Step::Precommit, 5, 1, b"b").unwrap();
         for (height, round, message) in [(5, 1, b"c"), (5, 0, b"a"), (4, 9, b"a")] {
             let refused = guard.admit(Step::Prevote, height, round, message);
-            assert!(
-                matches!(refused, Err(GuardError::AlreadySigned { .. })),
-                "{refused:?}"
-            );
+            assert!(matches!(refused, Err(GuardError::AlreadySigned { .. })), "{refused:?}");
         }
 
         let reopened = Guard::open(&path).unwrap();
@@ -231,17 +196,9 @@ mod tests {
     fn a_damaged_file_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("signed");
-        for text in [
-            "prevote 5 1",
-            "prevote 5 1 zz",
-            "vote 5 1 00\n",
-            "prevote -5 1 00",
-        ] {
+        for text in ["prevote 5 1", "prevote 5 1 zz", "vote 5 1 00\n", "prevote -5 1 00"] {
             fs::write(&path, text).unwrap();
-            assert!(matches!(
-                Guard::open(&path),
-                Err(GuardError::Malformed { line: 1, .. })
-            ));
+            assert!(matches!(Guard::open(&path), Err(GuardError::Malformed { line: 1, .. })));
         }
     }
 }

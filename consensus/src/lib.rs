@@ -31,20 +31,25 @@ mod app;
 mod block_ref;
 mod codec;
 mod commit;
+mod config;
 mod context;
 mod engine;
 mod guard;
 mod pool;
 mod signing;
+#[cfg(test)]
+mod test_blocks;
+mod validators;
 mod wire;
 mod worker;
 
 pub use app::{
-    AppError, Application, DecidedValue, MAX_PAYLOAD_BYTES, MAX_VALUE_BYTES, NextHeight, Payload,
-    SyncFault, Timeouts, Verdict,
+    AppError, Application, DecidedValue, MAX_PAYLOAD_BYTES, MAX_VALUE_BYTES, NextHeight, Payload, SyncFault,
+    Verdict,
 };
 pub use block_ref::BlockRef;
-pub use context::ValidatorSetError;
-pub use engine::{Config, Error, Handle, Multiaddr, View, metrics, peer_id, start};
+pub use config::{Config, Multiaddr, Timeouts};
+pub use engine::{Error, Handle, View, metrics, peer_id, start};
 pub use guard::GuardError;
+pub use validators::ValidatorSetError;
 pub use wire::DecodeError;

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use arc_malachitebft_core_types::{Height as _, Round};
 
+use tendermint::chain;
+
 use crate::app::Payload;
 use crate::block_ref::BlockRef;
 use crate::context::{Address, Height, Part};
@@ -55,17 +57,13 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// `None` unless the payload decodes to a header of the part's height.
-    pub(crate) fn new(part: Part, stage: Stage) -> Option<Self> {
+    /// `None` unless the payload decodes to a header of this chain and the part's height.
+    pub(crate) fn new(part: Part, stage: Stage, chain_id: &chain::Id) -> Option<Self> {
         let payload = Payload::decode(part.payload.clone()).ok()?;
-        let fits = Height::from(payload.header.height) == part.height;
-        let id = BlockRef::of(&payload.header);
-        fits.then(|| Self {
-            part,
-            payload: Arc::new(payload),
-            id,
-            stage,
-        })
+        let header = &payload.header;
+        let fits = Height::from(header.height) == part.height && header.chain_id == *chain_id;
+        let id = BlockRef::of(header);
+        fits.then(|| Self { part, payload: Arc::new(payload), id, stage })
     }
 }
 
@@ -83,17 +81,10 @@ impl Pool {
     pub(crate) fn insert(&mut self, entry: Entry) -> bool {
         let entries = self.0.entry(entry.part.height).or_default();
         let round = entry.part.round;
-        let known = entries
-            .iter()
-            .any(|e| e.id == entry.id && e.part.round == round);
-        let unchecked = entries
-            .iter()
-            .filter(|e| e.stage == Stage::Unchecked)
-            .count();
-        let in_round = entries
-            .iter()
-            .filter(|e| e.stage != Stage::Unchecked && e.part.round == round)
-            .count();
+        let known = entries.iter().any(|e| e.id == entry.id && e.part.round == round);
+        let unchecked = entries.iter().filter(|e| e.stage == Stage::Unchecked).count();
+        let in_round =
+            entries.iter().filter(|e| e.stage != Stage::Unchecked && e.part.round == round).count();
         let room = entries.len() < MAX_PER_HEIGHT
             && match entry.stage {
                 Stage::Unchecked => unchecked < MAX_UNCHECKED,
@@ -112,49 +103,27 @@ impl Pool {
         entries.push(entry);
     }
 
-    /// The payload of a block.
+    /// A block's proposal, if possible one with a signature, which can be relayed.
     pub(crate) fn find(&self, height: Height, id: &BlockRef) -> Option<&Entry> {
-        let mut entries = self.0.get(&height)?.iter().filter(|entry| entry.id == *id);
-        // A signed one can be relayed, so it is preferred.
-        let first = entries.next()?;
-        Some(
-            entries
-                .find(|entry| entry.part.signature.is_some())
-                .filter(|_| first.part.signature.is_none())
-                .unwrap_or(first),
-        )
+        let entries = self.0.get(&height)?.iter().filter(|entry| entry.id == *id);
+        entries.max_by_key(|entry| entry.part.signature.is_some())
     }
 
     /// What `proposer` proposed in a round.
-    pub(crate) fn proposed(
-        &self,
-        height: Height,
-        round: Round,
-        proposer: Address,
-    ) -> Option<&Entry> {
+    pub(crate) fn proposed(&self, height: Height, round: Round, proposer: Address) -> Option<&Entry> {
         let fits = |entry: &&Entry| entry.part.round == round && entry.part.proposer == proposer;
         self.0.get(&height)?.iter().find(fits)
     }
 
     /// The stage of a proposal, to be moved on.
-    pub(crate) fn stage(
-        &mut self,
-        height: Height,
-        round: Round,
-        id: &BlockRef,
-    ) -> Option<&mut Stage> {
+    pub(crate) fn stage(&mut self, height: Height, round: Round, id: &BlockRef) -> Option<&mut Stage> {
         let entries = self.0.get_mut(&height)?;
-        entries
-            .iter_mut()
-            .find(|e| e.part.round == round && e.id == *id)
-            .map(|e| &mut e.stage)
+        entries.iter_mut().find(|e| e.part.round == round && e.id == *id).map(|e| &mut e.stage)
     }
 
     /// Whether somebody is known to have started `height`.
     pub(crate) fn has_checked(&self, height: Height) -> bool {
-        self.0
-            .get(&height)
-            .is_some_and(|entries| entries.iter().any(|e| e.stage != Stage::Unchecked))
+        self.0.get(&height).is_some_and(|entries| entries.iter().any(|e| e.stage != Stage::Unchecked))
     }
 
     /// Takes out the unchecked proposals of `height`.
@@ -162,10 +131,7 @@ impl Pool {
         let Some(entries) = self.0.get_mut(&height) else {
             return Vec::new();
         };
-        entries
-            .extract_if(.., |e| e.stage == Stage::Unchecked)
-            .map(|e| e.part)
-            .collect()
+        entries.extract_if(.., |e| e.stage == Stage::Unchecked).map(|e| e.part).collect()
     }
 
     /// Marks everything that misses something as worth another look; returns what can be looked at
@@ -188,5 +154,86 @@ impl Pool {
     /// Forgets everything below `height`.
     pub(crate) fn prune(&mut self, height: Height) {
         self.0 = self.0.split_off(&height);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::test_blocks::{CHAIN_ID, header};
+
+    fn entry(height: u32, round: u32, body: u8, stage: Stage) -> Entry {
+        let payload = Payload { header: header(height, body), body: Bytes::from(vec![body]) };
+        let part = Part {
+            height: payload.header.height.into(),
+            round: Round::new(round),
+            proposer: Address([1; 20]),
+            payload: payload.encode(),
+            signature: None,
+        };
+        Entry::new(part, stage, &CHAIN_ID.parse().unwrap()).unwrap()
+    }
+
+    const ASSESSING: Stage = Stage::Assessing { again: false };
+
+    #[test]
+    fn a_round_holds_two_proposals_and_a_height_of_unknown_validators_eight() {
+        let mut pool = Pool::default();
+        let kept = (0..4).filter(|body| pool.insert(entry(1, 0, *body, ASSESSING))).count();
+        assert_eq!(kept, MAX_PER_ROUND);
+        assert!(!pool.insert(entry(1, 0, 0, ASSESSING)), "kept twice");
+        assert!(pool.insert(entry(1, 1, 0, ASSESSING)), "another round has room of its own");
+
+        let kept = (0..20).filter(|body| pool.insert(entry(2, 0, *body, Stage::Unchecked))).count();
+        assert_eq!(kept, MAX_UNCHECKED);
+        assert!(pool.insert(entry(2, 0, 99, ASSESSING)), "crowded out by unchecked ones");
+        assert_eq!(pool.take_unchecked(height(2)).len(), MAX_UNCHECKED);
+        assert!(pool.has_checked(height(2)));
+    }
+
+    fn height(height: u64) -> Height {
+        Height::new(height).unwrap()
+    }
+
+    #[test]
+    fn what_arrives_during_an_assessment_is_not_forgotten() {
+        let mut pool = Pool::default();
+        let entry = entry(1, 0, 0, ASSESSING);
+        let (round, id) = (entry.part.round, entry.id);
+        pool.insert(entry);
+        assert!(pool.retry(height(1)).is_empty(), "it is being assessed");
+        assert_eq!(pool.stage(height(1), round, &id), Some(&mut Stage::Assessing { again: true }));
+        *pool.stage(height(1), round, &id).unwrap() = Stage::Waiting;
+        assert_eq!(pool.retry(height(1)).len(), 1);
+        assert_eq!(pool.stage(height(1), round, &id).copied(), Some(ASSESSING));
+    }
+
+    #[test]
+    fn a_payload_for_another_height_or_chain_is_no_entry() {
+        let mut part = entry(1, 0, 0, ASSESSING).part;
+        assert!(Entry::new(part.clone(), ASSESSING, &"weft-other".parse().unwrap()).is_none());
+        part.height = height(2);
+        assert!(Entry::new(part, ASSESSING, &CHAIN_ID.parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn payloads_are_bounded_and_damage_is_an_error() {
+        let payload = Payload { header: header(1, 0), body: Bytes::from_static(b"body") };
+        let bytes = payload.encode();
+        assert_eq!(Payload::decode(bytes.clone()), Ok(payload));
+        for end in 0..bytes.len() - 4 {
+            assert!(Payload::decode(bytes.slice(..end)).is_err());
+        }
+        for at in 0..bytes.len() {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= 0xff;
+            let _ = Payload::decode(changed.into());
+        }
+        let long = Payload::decode(vec![0; crate::MAX_PAYLOAD_BYTES + 1].into());
+        assert!(matches!(long, Err(crate::DecodeError::TooLong { .. })));
     }
 }

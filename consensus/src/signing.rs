@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use arc_malachitebft_core_types::{
-    NilOrVal, Round, SignedExtension, SignedProposal, SignedVote, SigningScheme as _,
-    ValidatorProof, VoteExtensionScope, VoteType,
+    NilOrVal, Round, SignedExtension, SignedProposal, SignedVote, SigningScheme as _, ValidatorProof,
+    VoteExtensionScope, VoteType,
 };
 use arc_malachitebft_signing::{Error, Signer, VerificationResult, Verifier};
 use arc_malachitebft_signing_ed25519::{Ed25519, PrivateKey, PublicKey, Signature};
@@ -31,7 +31,7 @@ const PART_DOMAIN: &[u8] = b"weft/proposal-part/1";
 /// The chain's signed bytes: what two chains sign never coincides.
 #[derive(Clone, Debug)]
 pub(crate) struct SignBytes {
-    chain_id: chain::Id,
+    pub(crate) chain_id: chain::Id,
 }
 
 impl SignBytes {
@@ -87,25 +87,19 @@ impl SignBytes {
 
     /// Whether `part` is signed with `key`.
     pub(crate) fn check_part(&self, part: &Part, key: &PublicKey) -> bool {
-        part.signature
-            .as_ref()
-            .is_some_and(|signature| key.verify(&self.part(part), signature).is_ok())
+        part.signature.as_ref().is_some_and(|signature| key.verify(&self.part(part), signature).is_ok())
     }
 
     /// Whether `vote` is signed with `key`.
     pub(crate) fn check_vote(&self, vote: &SignedVote<WeftContext>, key: &PublicKey) -> bool {
-        key.verify(&self.vote(&vote.message), &vote.signature)
-            .is_ok()
+        key.verify(&self.vote(&vote.message), &vote.signature).is_ok()
     }
 }
 
 fn canonical_id(block: &BlockRef) -> CanonicalBlockId {
     CanonicalBlockId {
         hash: block.header_hash().to_vec(),
-        part_set_header: Some(CanonicalPartSetHeader {
-            total: 1,
-            hash: block.part_set_hash().to_vec(),
-        }),
+        part_set_header: Some(CanonicalPartSetHeader { total: 1, hash: block.part_set_hash().to_vec() }),
     }
 }
 
@@ -113,14 +107,8 @@ fn canonical_id(block: &BlockRef) -> CanonicalBlockId {
 #[derive(Clone, Debug)]
 pub(crate) struct EdVerifier(pub(crate) SignBytes);
 
-fn verdict(
-    key: &PublicKey,
-    message: &[u8],
-    signature: &Signature,
-) -> Result<VerificationResult, Error> {
-    Ok(VerificationResult::from_bool(
-        key.verify(message, signature).is_ok(),
-    ))
+fn verdict(key: &PublicKey, message: &[u8], signature: &Signature) -> Result<VerificationResult, Error> {
+    Ok(VerificationResult::from_bool(key.verify(message, signature).is_ok()))
 }
 
 #[async_trait]
@@ -175,11 +163,7 @@ pub(crate) struct EdSigner {
 
 impl EdSigner {
     pub(crate) fn new(key: PrivateKey, sign_bytes: SignBytes, guard: Guard) -> Self {
-        Self {
-            key,
-            sign_bytes,
-            guard: Arc::new(guard),
-        }
+        Self { key, sign_bytes, guard: Arc::new(guard) }
     }
 
     pub(crate) fn public_key(&self) -> PublicKey {
@@ -194,10 +178,7 @@ impl EdSigner {
     /// two for one round.
     pub(crate) fn sign_part(&self, part: Part) -> Part {
         let signature = self.key.sign(&self.sign_bytes.part(&part));
-        Part {
-            signature: Some(signature),
-            ..part
-        }
+        Part { signature: Some(signature), ..part }
     }
 
     async fn guarded(
@@ -239,15 +220,10 @@ impl Signer<WeftContext> for EdSigner {
         Ok(SignedVote::new(vote, signature))
     }
 
-    async fn sign_proposal(
-        &self,
-        proposal: Proposal,
-    ) -> Result<SignedProposal<WeftContext>, Error> {
+    async fn sign_proposal(&self, proposal: Proposal) -> Result<SignedProposal<WeftContext>, Error> {
         let message = self.sign_bytes.proposal(&proposal);
         let height = proposal.height.to_block().value();
-        let signature = self
-            .guarded(Step::Proposal, height, proposal.round, message)
-            .await?;
+        let signature = self.guarded(Step::Proposal, height, proposal.round, message).await?;
         Ok(SignedProposal::new(proposal, signature))
     }
 
@@ -266,11 +242,7 @@ impl Signer<WeftContext> for EdSigner {
         peer_id: Vec<u8>,
     ) -> Result<ValidatorProof<WeftContext>, Error> {
         let message = ValidatorProof::<WeftContext>::signing_bytes(&public_key, &peer_id);
-        Ok(ValidatorProof::new(
-            public_key,
-            peer_id,
-            self.key.sign(&message),
-        ))
+        Ok(ValidatorProof::new(public_key, peer_id, self.key.sign(&message)))
     }
 }
 
@@ -328,30 +300,10 @@ mod tests {
     fn every_kind_of_message_signs_bytes_of_its_own() {
         let sign_bytes = SignBytes::new("weft-test".parse().unwrap());
         let (height, round, address) = (Height::new(1).unwrap(), Round::new(0), Address([1; 20]));
-        let vote = |vote_type, value| {
-            sign_bytes.vote(&Vote {
-                vote_type,
-                height,
-                round,
-                value,
-                address,
-            })
-        };
+        let vote = |vote_type, value| sign_bytes.vote(&Vote { vote_type, height, round, value, address });
         let block = NilOrVal::Val(sample_block());
-        let part = Part {
-            height,
-            round,
-            proposer: address,
-            payload: bytes::Bytes::new(),
-            signature: None,
-        };
-        let proposal = Proposal {
-            height,
-            round,
-            value: sample_block(),
-            pol_round: Round::Nil,
-            address,
-        };
+        let part = Part { height, round, proposer: address, payload: bytes::Bytes::new(), signature: None };
+        let proposal = Proposal { height, round, value: sample_block(), pol_round: Round::Nil, address };
         let all = std::collections::BTreeSet::from([
             vote(VoteType::Prevote, block),
             vote(VoteType::Precommit, block),
@@ -363,5 +315,33 @@ mod tests {
             SignBytes::new("weft-other".parse().unwrap()).part(&part),
         ]);
         assert_eq!(all.len(), 8);
+    }
+
+    #[test]
+    fn a_payload_is_its_signers_and_nobody_elses() {
+        let directory = tempfile::tempdir().unwrap();
+        let guard = Guard::open(&directory.path().join("signed")).unwrap();
+        let sign_bytes = SignBytes::new("weft-test".parse().unwrap());
+        let signer = EdSigner::new(PrivateKey::from([1; 32]), sign_bytes.clone(), guard);
+        let unsigned = Part {
+            height: Height::new(1).unwrap(),
+            round: Round::new(0),
+            proposer: signer.address(),
+            payload: bytes::Bytes::from_static(b"payload"),
+            signature: None,
+        };
+        let part = signer.sign_part(unsigned.clone());
+        let (key, other) = (signer.public_key(), PrivateKey::from([2; 32]).public_key());
+        assert!(sign_bytes.check_part(&part, &key));
+        assert!(!sign_bytes.check_part(&part, &other));
+        assert!(!sign_bytes.check_part(&unsigned, &key));
+        for forged in [
+            Part { round: Round::new(1), ..part.clone() },
+            Part { height: Height::new(2).unwrap(), ..part.clone() },
+            Part { payload: bytes::Bytes::from_static(b"payloae"), ..part.clone() },
+            Part { proposer: Address([0; 20]), ..part },
+        ] {
+            assert!(!sign_bytes.check_part(&forged, &key));
+        }
     }
 }

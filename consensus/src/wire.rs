@@ -69,11 +69,7 @@ pub(crate) struct Reader(pub(crate) Bytes);
 impl Reader {
     fn need(&self, needed: usize) -> Result<(), DecodeError> {
         let left = self.0.len();
-        if left < needed {
-            Err(DecodeError::Truncated { needed, left })
-        } else {
-            Ok(())
-        }
+        if left < needed { Err(DecodeError::Truncated { needed, left }) } else { Ok(()) }
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
@@ -105,11 +101,7 @@ impl Reader {
 
     fn len(&mut self, limit: usize) -> Result<usize, DecodeError> {
         let got = self.u32()? as usize;
-        if got > limit {
-            Err(DecodeError::TooLong { limit, got })
-        } else {
-            Ok(got)
-        }
+        if got > limit { Err(DecodeError::TooLong { limit, got }) } else { Ok(got) }
     }
 
     pub(crate) fn bytes(&mut self, limit: usize) -> Result<Bytes, DecodeError> {

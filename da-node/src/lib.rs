@@ -1,1 +1,24 @@
 //! Weft's validator and full node: storage, wiring, devnet.
+//!
+//! ```text
+//!  blob-api ─▶ Api ─▶ Pool ─▶ Agree ─▶ consensus ─▶ Node::commit ─▶ Store ─▶ Serve ─▶ light clients
+//! ```
+//!
+//! Everything that decides is in `chain`; this crate keeps it, moves it, and starts and stops the parts.
+
+mod agree;
+mod api;
+mod clock;
+pub mod commands;
+pub mod demo;
+pub mod devnet;
+mod fetch;
+pub mod home;
+mod metrics;
+mod node;
+mod pool;
+pub mod run;
+mod serve;
+mod squares;
+mod storage;
+

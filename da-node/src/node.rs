@@ -8,7 +8,7 @@ use std::{
 use chain::{
     Block, Candidate, Domain, Genesis, Height, LightBlock, Parent, Proposal, State, ValidBlock, validate_decided,
 };
-use erasure::{CommittedSquare, OriginalSquare};
+use erasure::{CommittedSquare, DataRootParts, IndexEntry, OriginalSquare};
 use tendermint::{Hash, Time, account, block::{Commit, signed_header::SignedHeader}, validator};
 use tokio::sync::{Notify, watch};
 
@@ -16,30 +16,31 @@ use crate::{metrics::Metrics, pool::Pool, squares::Squares, storage::{Store, Sto
 
 /// Everything that the node's parts share.
 #[derive(Debug)]
-pub struct Node {
+pub(crate) struct Node {
     /// The chain's beginning.
-    pub genesis: Genesis,
+    pub(crate) genesis: Genesis,
     /// What its signatures are bound to.
-    pub domain: Domain,
+    pub(crate) domain: Domain,
     /// The database.
-    pub store: Store,
+    pub(crate) store: Store,
     /// Waiting transactions.
-    pub pool: Pool,
+    pub(crate) pool: Pool,
     /// Squares lately used, ready to serve.
-    pub squares: Squares,
+    pub(crate) squares: Squares,
     /// What is measured.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
     validators: validator::Set,
     head: watch::Sender<Arc<Parent>>,
     valid: Mutex<HashMap<Hash, Arc<ValidBlock>>>,
     missing: Mutex<BTreeSet<Height>>,
     missing_changed: Notify,
+    failure: watch::Sender<Option<String>>,
 }
 
 /// Why the node cannot go on, or a block is not its own.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum NodeError {
+pub(crate) enum NodeError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -57,6 +58,9 @@ pub enum NodeError {
     /// Decided, but never seen here.
     #[error("block {0} was decided, but this node holds neither its transactions nor its square")]
     Unseen(Height),
+    /// A thread ended before its work.
+    #[error("a task of the node ended early: {0}")]
+    Task(String),
     /// A header and a commit that do not belong together.
     #[error("the commit of block {0} is not for its header")]
     Commit(Height),
@@ -64,7 +68,7 @@ pub enum NodeError {
 
 impl Node {
     /// Opens the node on its database.
-    pub fn open(genesis: Genesis, store: Store, metrics: Metrics) -> Result<Self, NodeError> {
+    pub(crate) fn open(genesis: Genesis, store: Store, metrics: Metrics) -> Result<Self, NodeError> {
         let validators = genesis.validator_set()?;
         let tip = store.tip()?;
         let parent = Self::parent_of(&store, &validators, tip)?;
@@ -87,6 +91,7 @@ impl Node {
             valid: Mutex::default(),
             missing: Mutex::new(missing),
             missing_changed: Notify::new(),
+            failure: watch::Sender::new(None),
         })
     }
 
@@ -108,38 +113,62 @@ impl Node {
         })
     }
 
+    /// Stops the node: its disk or its rules cannot be relied on.
+    pub(crate) fn fail(&self, error: &dyn std::fmt::Display) {
+        tracing::error!(%error, "the node cannot go on");
+        self.failure.send_replace(Some(error.to_string()));
+    }
+
+    /// Resolves with the reason when the node has to stop.
+    pub(crate) async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "the node is gone".into(),
+        }
+    }
+
+    /// Admits a transaction to the pool, if the next block could hold it.
+    pub(crate) fn admit(&self, candidate: Candidate) -> Result<chain::TxId, blob_api::SubmitError> {
+        let id = self.pool.admit(candidate, &self.genesis, self.state())?;
+        let (transactions, bytes) = self.pool.size();
+        self.metrics.pool_transactions.set(transactions as i64);
+        self.metrics.pool_bytes.set(bytes as i64);
+        Ok(id)
+    }
+
     /// What the next block builds on.
-    pub fn head(&self) -> Arc<Parent> {
+    pub(crate) fn head(&self) -> Arc<Parent> {
         self.head.borrow().clone()
     }
 
     /// Tells of every new head.
-    pub fn heads(&self) -> watch::Receiver<Arc<Parent>> {
+    pub(crate) fn heads(&self) -> watch::Receiver<Arc<Parent>> {
         self.head.subscribe()
     }
 
     /// The latest committed height.
-    pub fn tip(&self) -> Height {
+    pub(crate) fn tip(&self) -> Height {
         self.head().next_height() - 1
     }
 
     /// The state after the latest block.
-    pub fn state(&self) -> State<'_, Store> {
+    pub(crate) fn state(&self) -> State<'_, Store> {
         State::at(&self.store, self.tip())
     }
 
     /// The validators of every height.
-    pub fn validators(&self) -> &validator::Set {
+    pub(crate) fn validators(&self) -> &validator::Set {
         &self.validators
     }
 
     /// Base fee per share of the next block.
-    pub fn base_fee(&self) -> Result<u64, chain::StateError> {
+    pub(crate) fn base_fee(&self) -> Result<u64, chain::StateError> {
         Ok(self.genesis.fee_rules().base_fee(self.state().excess()?))
     }
 
     /// The light block at `height`.
-    pub fn light_block(&self, height: Height) -> Result<Option<LightBlock>, StoreError> {
+    pub(crate) fn light_block(&self, height: Height) -> Result<Option<LightBlock>, StoreError> {
         let (Some(block), Some(commit)) = (self.store.block(height)?, self.store.commit(height)?) else {
             return Ok(None);
         };
@@ -165,7 +194,7 @@ impl Node {
     }
 
     /// Builds the next block from the pool. Takes as long as extending a square: not for an async thread.
-    pub fn propose(&self, proposer: account::Id, now: Time) -> Result<Arc<ValidBlock>, NodeError> {
+    pub(crate) fn propose(&self, proposer: account::Id, now: Time) -> Result<Arc<ValidBlock>, NodeError> {
         let parent = self.head();
         let height = parent.next_height();
         let rule = |error| NodeError::Rule { height, error };
@@ -178,7 +207,7 @@ impl Node {
     }
 
     /// Judges a proposal with all of its transactions in hand. Rebuilds the square: not for an async thread.
-    pub fn validate(&self, proposal: &Proposal, candidates: &[Candidate]) -> Result<Arc<ValidBlock>, NodeError> {
+    pub(crate) fn validate(&self, proposal: &Proposal, candidates: &[Candidate]) -> Result<Arc<ValidBlock>, NodeError> {
         if let Some(valid) = self.valid().get(&proposal.header.hash()).filter(|valid| valid.square.is_some()) {
             return Ok(valid.clone());
         }
@@ -191,7 +220,7 @@ impl Node {
     }
 
     /// Accepts a block that others decided, by header and transactions; the square is fetched later.
-    pub fn accept_decided(&self, block: &Block) -> Result<Arc<ValidBlock>, NodeError> {
+    pub(crate) fn accept_decided(&self, block: &Block) -> Result<Arc<ValidBlock>, NodeError> {
         let parent = self.head();
         let height = parent.next_height();
         let valid = validate_decided(&self.genesis, &parent, self.state(), block)
@@ -222,7 +251,7 @@ impl Node {
     }
 
     /// Makes a decided block history: durable first, then visible to everybody else.
-    pub fn commit(&self, height: Height, header: Hash, commit: Commit) -> Result<Arc<ValidBlock>, NodeError> {
+    pub(crate) fn commit(&self, height: Height, header: Hash, commit: Commit) -> Result<Arc<ValidBlock>, NodeError> {
         let valid = self.decided(height, header)?;
         self.store.commit_block(&valid, &commit)?;
         match &valid.square {
@@ -249,7 +278,7 @@ impl Node {
     }
 
     /// A commit with more signatures for the latest block: the next block carries it.
-    pub fn improve_commit(&self, height: Height, commit: Commit) -> Result<(), NodeError> {
+    pub(crate) fn improve_commit(&self, height: Height, commit: Commit) -> Result<(), NodeError> {
         let head = self.head();
         let Some(last) = head.last.as_ref().filter(|last| last.header.height.value() == height) else {
             return Ok(());
@@ -265,7 +294,7 @@ impl Node {
     }
 
     /// Resolves with the latest height whose square is not here.
-    pub async fn next_missing(&self) -> Height {
+    pub(crate) async fn next_missing(&self) -> Height {
         loop {
             let changed = self.missing_changed.notified();
             let latest = self.missing().last().copied();
@@ -277,7 +306,7 @@ impl Node {
     }
 
     /// Keeps the square of a block that was committed without it; its root has been compared.
-    pub fn backfill(&self, height: Height, square: Arc<CommittedSquare>) -> Result<(), StoreError> {
+    pub(crate) fn backfill(&self, height: Height, square: Arc<CommittedSquare>) -> Result<(), StoreError> {
         self.store.backfill(height, &square)?;
         self.squares.insert(height, square);
         self.missing().remove(&height);
@@ -285,14 +314,23 @@ impl Node {
     }
 
     /// The block at `height` with its places, as needed to rebuild its square.
-    pub fn placed(&self, height: Height) -> Result<Option<(Block, erasure::Placement)>, NodeError> {
+    pub(crate) fn placed(&self, height: Height) -> Result<Option<(Block, erasure::Placement)>, NodeError> {
         let Some(block) = self.store.block(height)? else { return Ok(None) };
         let placement = chain::place(&self.genesis, &block).map_err(|error| NodeError::Rule { height, error })?;
         Ok(Some((block, placement)))
     }
 
+    /// A blob's bytes from the database.
+    pub(crate) fn blob_bytes(&self, height: Height, parts: &DataRootParts, entry: &IndexEntry) -> Result<Vec<u8>, StoreError> {
+        let range = entry.range();
+        let count = range.end - range.start;
+        let mut bytes = self.store.shares(height, &parts.data_root(), parts.width, range.start, count)?;
+        bytes.truncate(usize::try_from(entry.len).unwrap_or(usize::MAX));
+        Ok(bytes)
+    }
+
     /// The block's square, from memory or rebuilt from the database. Not for an async thread.
-    pub fn square(&self, height: Height) -> Result<Option<Arc<CommittedSquare>>, StoreError> {
+    pub(crate) fn square(&self, height: Height) -> Result<Option<Arc<CommittedSquare>>, StoreError> {
         self.squares.get_or_load(height, || {
             let Some((parts, index)) = self.store.index(height)? else { return Ok(None) };
             let data_root = parts.data_root();

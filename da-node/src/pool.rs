@@ -28,7 +28,7 @@ const ENDED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 /// The node's pool, shared by API, network and consensus.
 #[derive(Debug)]
-pub struct Pool {
+pub(crate) struct Pool {
     inner: Mutex<Inner>,
     changes: watch::Sender<u64>,
 }
@@ -139,12 +139,12 @@ impl Pool {
     }
 
     /// Moves whenever a transaction's status does.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// Admits a transaction that the block after `state` could hold.
-    pub fn admit<S: StateStore>(
+    pub(crate) fn admit<S: StateStore>(
         &self,
         candidate: Candidate,
         genesis: &Genesis,
@@ -160,7 +160,7 @@ impl Pool {
             if inner.by_id.contains_key(&id) {
                 return Err(SubmitError::Duplicate { id });
             }
-            ledger.check(&transaction).map_err(refusal)?;
+            ledger.check(&transaction)?;
             let (pending, account_bytes) = inner.of_account(transaction.sender());
             let balance = state.balance(&transaction.sender()).map_err(unavailable)?;
             let needed = most(&transaction);
@@ -187,45 +187,45 @@ impl Pool {
     }
 
     /// All transactions in order of arrival.
-    pub fn candidates(&self) -> Vec<Candidate> {
+    pub(crate) fn candidates(&self) -> Vec<Candidate> {
         self.lock().entries().map(|entry| entry.candidate.clone()).collect()
     }
 
     /// One transaction with its bodies.
-    pub fn get(&self, id: &TxId) -> Option<Candidate> {
+    pub(crate) fn get(&self, id: &TxId) -> Option<Candidate> {
         let inner = self.lock();
         inner.by_arrival.get(inner.by_id.get(id)?).map(|entry| entry.candidate.clone())
     }
 
     /// Whether the transaction is here, or ended here.
-    pub fn knows(&self, id: &TxId) -> bool {
+    pub(crate) fn knows(&self, id: &TxId) -> bool {
         let inner = self.lock();
         inner.by_id.contains_key(id) || inner.ended.contains(id)
     }
 
     /// The body with this commitment, of a pooled transaction.
-    pub fn body(&self, commitment: &[u8; 32]) -> Option<Arc<CheckedBlob>> {
+    pub(crate) fn body(&self, commitment: &[u8; 32]) -> Option<Arc<CheckedBlob>> {
         self.lock().bodies.get(commitment).cloned()
     }
 
     /// Whether some transaction would pay `base_fee` now.
-    pub fn has_work(&self, base_fee: u64) -> bool {
+    pub(crate) fn has_work(&self, base_fee: u64) -> bool {
         self.lock().entries().any(|entry| entry.transaction().payload().fee_cap >= base_fee)
     }
 
     /// Transactions and bytes held.
-    pub fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         let inner = self.lock();
         (inner.by_id.len(), inner.bytes)
     }
 
     /// The most that an account's pooled transactions may cost.
-    pub fn pending(&self, account: Address) -> Amount {
+    pub(crate) fn pending(&self, account: Address) -> Amount {
         self.lock().of_account(account).0
     }
 
     /// A pooled or lately ended transaction.
-    pub fn record(&self, id: &TxId) -> Option<TxRecord> {
+    pub(crate) fn record(&self, id: &TxId) -> Option<TxRecord> {
         let inner = self.lock();
         if let Some(entry) = inner.by_id.get(id).and_then(|arrival| inner.by_arrival.get(arrival)) {
             let status = entry.included.map_or(TxStatus::Pooled, |height| TxStatus::Included { height });
@@ -235,7 +235,7 @@ impl Pool {
     }
 
     /// Marks the transactions of a valid proposal.
-    pub fn include(&self, height: Height, ids: impl IntoIterator<Item = TxId>) {
+    pub(crate) fn include(&self, height: Height, ids: impl IntoIterator<Item = TxId>) {
         {
             let mut inner = self.lock();
             for id in ids {
@@ -250,7 +250,7 @@ impl Pool {
     }
 
     /// Drops what the block holds, and what no later block can: expired, repeated or unpaid transactions.
-    pub fn decided<S: StateStore>(
+    pub(crate) fn decided<S: StateStore>(
         &self,
         ids: impl IntoIterator<Item = TxId>,
         genesis: &Genesis,
@@ -280,20 +280,5 @@ impl Pool {
         }
         self.changed();
         Ok(())
-    }
-}
-
-/// A ledger's refusal as the API tells it.
-fn refusal(error: LedgerError) -> SubmitError {
-    let message = error.to_string();
-    let invalid = |field: &str| SubmitError::invalid(field, &message);
-    match error {
-        LedgerError::Expired { valid_until, height } => invalid("valid_until").bounds(height, valid_until),
-        LedgerError::TooDistant { valid_until, latest } => invalid("valid_until").bounds(latest, valid_until),
-        LedgerError::CapTooLow { cap, base_fee } => invalid("fee_cap").bounds(base_fee, cap),
-        LedgerError::Repeated(id) => SubmitError::Duplicate { id },
-        LedgerError::Underfunded { balance, needed, .. } => SubmitError::Underfunded { balance, pending: 0, needed },
-        LedgerError::BlockFull { shares, capacity, .. } => invalid("blobs").bounds(capacity, shares),
-        _ => SubmitError::Unavailable(message),
     }
 }

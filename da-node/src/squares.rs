@@ -17,7 +17,7 @@ const CACHE_SQUARES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// The cache, and a lock so that one square is rebuilt at a time.
 #[derive(Debug)]
-pub struct Squares {
+pub(crate) struct Squares {
     kept: Mutex<LruCache<Height, Arc<CommittedSquare>>>,
     loading: Mutex<()>,
 }
@@ -38,7 +38,7 @@ impl Squares {
     }
 
     /// Keeps a square.
-    pub fn insert(&self, height: Height, square: Arc<CommittedSquare>) {
+    pub(crate) fn insert(&self, height: Height, square: Arc<CommittedSquare>) {
         let mut kept = self.kept();
         kept.put(height, square);
         while kept.len() > 1 && kept.iter().map(|(_, square)| bytes(square)).sum::<usize>() > CACHE_BYTES {
@@ -47,7 +47,7 @@ impl Squares {
     }
 
     /// The square at `height`, loaded once if it is not kept.
-    pub fn get_or_load<E>(
+    pub(crate) fn get_or_load<E>(
         &self,
         height: Height,
         load: impl FnOnce() -> Result<Option<Arc<CommittedSquare>>, E>,

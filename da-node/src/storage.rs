@@ -39,7 +39,7 @@ const WRITE_BUFFER_BYTES: usize = 16 << 20;
 /// Why the store cannot be used. This machine is at fault; the node stops.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// The database failed: disk full, permissions, corruption.
     #[error("the database failed: {0}")]
     Database(#[from] rocksdb::Error),
@@ -61,19 +61,19 @@ pub enum StoreError {
 
 /// The node's database.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     db: DB,
 }
 
 /// Where a transaction was included and what it paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Included {
+pub(crate) struct Included {
     /// The block.
-    pub height: Height,
+    pub(crate) height: Height,
     /// Its place in the block.
-    pub position: u32,
+    pub(crate) position: u32,
     /// Nano charged.
-    pub charged: u64,
+    pub(crate) charged: u64,
 }
 
 fn key(height: Height, rest: &[u8]) -> Vec<u8> {
@@ -90,7 +90,7 @@ fn number<const N: usize>(bytes: &[u8], at: usize, record: &'static str) -> Resu
 
 impl Store {
     /// Opens or creates the database in `path` for the chain of `genesis`.
-    pub fn open(path: &Path, genesis: &Genesis) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path, genesis: &Genesis) -> Result<Self, StoreError> {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -154,31 +154,31 @@ impl Store {
     }
 
     /// The latest committed height, 0 for genesis.
-    pub fn tip(&self) -> Result<Height, StoreError> {
+    pub(crate) fn tip(&self) -> Result<Height, StoreError> {
         let bytes = self.get("meta", b"tip")?.ok_or(StoreError::Corrupt("tip"))?;
         Ok(u64::from_be_bytes(number(&bytes, 0, "tip")?))
     }
 
     /// The block at `height`.
-    pub fn block(&self, height: Height) -> Result<Option<Block>, StoreError> {
+    pub(crate) fn block(&self, height: Height) -> Result<Option<Block>, StoreError> {
         let bytes = self.get("blocks", &height.to_be_bytes())?;
         bytes.map(|bytes| Block::decode(&bytes).map_err(|_| StoreError::Corrupt("block"))).transpose()
     }
 
     /// The block's bytes as [`Block::encode`] writes them.
-    pub fn block_bytes(&self, height: Height) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn block_bytes(&self, height: Height) -> Result<Option<Vec<u8>>, StoreError> {
         self.get("blocks", &height.to_be_bytes())
     }
 
     /// The commit of the block at `height`.
-    pub fn commit(&self, height: Height) -> Result<Option<Commit>, StoreError> {
+    pub(crate) fn commit(&self, height: Height) -> Result<Option<Commit>, StoreError> {
         let Some(bytes) = self.get("commits", &height.to_be_bytes())? else { return Ok(None) };
         let raw = RawCommit::decode(&bytes[..]).map_err(|_| StoreError::Corrupt("commit"))?;
         Commit::try_from(raw).map(Some).map_err(|_| StoreError::Corrupt("commit"))
     }
 
     /// Replaces the commit of a committed block by one with more signatures.
-    pub fn put_commit(&self, height: Height, commit: &Commit) -> Result<(), StoreError> {
+    pub(crate) fn put_commit(&self, height: Height, commit: &Commit) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         let raw = RawCommit::from(commit.clone());
         batch.put_cf(self.family("commits")?, height.to_be_bytes(), raw.encode_to_vec());
@@ -226,7 +226,7 @@ impl Store {
     }
 
     /// Keeps a block that this node is about to vote for, with its square.
-    pub fn put_candidate(&self, valid: &ValidBlock) -> Result<(), StoreError> {
+    pub(crate) fn put_candidate(&self, valid: &ValidBlock) -> Result<(), StoreError> {
         let height = valid.block.header.height.value();
         let mut batch = WriteBatch::default();
         if let Some(square) = &valid.square {
@@ -238,26 +238,26 @@ impl Store {
     }
 
     /// A block kept by [`Self::put_candidate`].
-    pub fn candidate(&self, height: Height, header_hash: &[u8]) -> Result<Option<Block>, StoreError> {
+    pub(crate) fn candidate(&self, height: Height, header_hash: &[u8]) -> Result<Option<Block>, StoreError> {
         let bytes = self.get("candidates", &key(height, header_hash))?;
         bytes.map(|bytes| Block::decode(&bytes).map_err(|_| StoreError::Corrupt("candidate"))).transpose()
     }
 
     /// Keeps what consensus may still decide at `height`.
-    pub fn put_undecided(&self, height: Height, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn put_undecided(&self, height: Height, bytes: &[u8]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         batch.put_cf(self.family("undecided")?, key(height, &erasure::sha256(bytes)), bytes);
         self.write(batch)
     }
 
     /// All that [`Self::put_undecided`] kept for `height`.
-    pub fn undecided(&self, height: Height) -> Result<Vec<Vec<u8>>, StoreError> {
+    pub(crate) fn undecided(&self, height: Height) -> Result<Vec<Vec<u8>>, StoreError> {
         self.scan("undecided", &height.to_be_bytes())?.map(|record| Ok(record?.1.into_vec())).collect()
     }
 
     /// Commits a decided block: block, commit, state and indexes in one batch; drops what was undecided. A square
     /// that is in hand was written by [`Self::put_candidate`].
-    pub fn commit_block(&self, valid: &ValidBlock, commit: &Commit) -> Result<(), StoreError> {
+    pub(crate) fn commit_block(&self, valid: &ValidBlock, commit: &Commit) -> Result<(), StoreError> {
         let height = valid.block.header.height.value();
         let at = height.to_be_bytes();
         let mut batch = WriteBatch::default();
@@ -290,7 +290,7 @@ impl Store {
     }
 
     /// Keeps the square of a block that was committed without it.
-    pub fn backfill(&self, height: Height, square: &CommittedSquare) -> Result<(), StoreError> {
+    pub(crate) fn backfill(&self, height: Height, square: &CommittedSquare) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         self.put_square(&mut batch, height, square)?;
         self.put_index(&mut batch, height, square)?;
@@ -298,7 +298,7 @@ impl Store {
     }
 
     /// The roots and the index of the block's square; `None` while the square is not here.
-    pub fn index(&self, height: Height) -> Result<Option<(DataRootParts, Index)>, StoreError> {
+    pub(crate) fn index(&self, height: Height) -> Result<Option<(DataRootParts, Index)>, StoreError> {
         let Some(bytes) = self.get("indexes", &height.to_be_bytes())? else { return Ok(None) };
         let corrupt = || StoreError::Corrupt("index");
         let width = Width::new(u32::from_be_bytes(number(&bytes, 0, "index")?)).map_err(|_| corrupt())?;
@@ -312,7 +312,7 @@ impl Store {
     }
 
     /// Shares `start .. start + count` of a square of this width.
-    pub fn shares(
+    pub(crate) fn shares(
         &self,
         height: Height,
         data_root: &Digest,
@@ -339,7 +339,7 @@ impl Store {
     }
 
     /// The earliest place of a blob: height and position in the index.
-    pub fn find(&self, commitment: &Digest) -> Result<Option<(Height, u32)>, StoreError> {
+    pub(crate) fn find(&self, commitment: &Digest) -> Result<Option<(Height, u32)>, StoreError> {
         let Some(record) = self.scan("commitments", commitment)?.next() else { return Ok(None) };
         let (key, _) = record?;
         Ok(Some((
@@ -349,7 +349,7 @@ impl Store {
     }
 
     /// Where a transaction was included.
-    pub fn transaction(&self, id: &TxId) -> Result<Option<Included>, StoreError> {
+    pub(crate) fn transaction(&self, id: &TxId) -> Result<Option<Included>, StoreError> {
         let Some(bytes) = self.get("transactions", &id.0)? else { return Ok(None) };
         Ok(Some(Included {
             height: u64::from_be_bytes(number(&bytes, 0, "transaction")?),

@@ -103,20 +103,16 @@ pub struct Client {
 impl Client {
     /// Starts a client: from its state in `home` if there is any, else from the checkpoint.
     ///
-    /// It has a new identity on the network each time, so that peers cannot tell that it is the
+    /// Every event from the start comes out of the returned channel. It has a new identity on the network each time, so that peers cannot tell that it is the
     /// same client as before.
     ///
     /// # Errors
     /// When the configuration is invalid, the store is unusable, or an address cannot be
     /// listened on. Peers that cannot be reached are no error: the client is offline then.
-    pub async fn start(args: Args) -> Result<Self, StartError> {
-        let Args {
-            network: chain,
-            home,
-            config,
-        } = args;
+    pub async fn start(args: Args) -> Result<(Self, broadcast::Receiver<Event>), StartError> {
+        let Args { network: chain, home, config } = args;
         let name = format!("{}/{}", chain.chain_id, hex::encode(chain.genesis_hash));
-        let store = Arc::new(Store::open(&home, &name)?);
+        let store = Arc::new(Store::open(&home, &name, config.seed.as_ref())?);
         let mut registry = Registry::default();
         let metrics = Metrics::registered(&mut registry);
         let settings = network::Config {
@@ -126,7 +122,7 @@ impl Client {
             topics: vec![Topic::Headers],
             ..network::Config::new(&chain.chain_id, Keypair::generate_ed25519())
         };
-        let provider = Arc::new(Kept(Arc::clone(&store)));
+        let provider = Arc::new(Kept(Arc::downgrade(&store)));
         let (network, gossip) = Network::start(settings, provider, &mut registry).await?;
         let headers = Headers::new(network.clone(), &chain);
         let trusted = match restore(&store, &headers, &chain) {
@@ -140,7 +136,7 @@ impl Client {
 
         let config = Arc::new(config);
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
-        let (events, _) = broadcast::channel(config.event_queue.max(1));
+        let (events, heard) = broadcast::channel(config.event_queue.max(1));
         let (ended, outcome) = watch::channel(None);
         let worker = Worker::new(worker::Args {
             chain_id: chain.chain_id,
@@ -155,15 +151,9 @@ impl Client {
             metrics: metrics.clone(),
         })?;
         tokio::spawn(worker.run(ended));
-        Ok(Self {
-            network,
-            registry: Arc::new(registry),
-            metrics,
-            config,
-            commands,
-            events,
-            outcome,
-        })
+        let client =
+            Self { network, registry: Arc::new(registry), metrics, config, commands, events, outcome };
+        Ok((client, heard))
     }
 
     /// Events from now on. A subscriber that falls behind by more than
@@ -236,10 +226,9 @@ impl Client {
 
 fn bootstrap(chain: &NetworkConfig) -> Result<Vec<Multiaddr>, StartError> {
     let parse = |address: &String| {
-        address.parse().map_err(|error| StartError::Bootstrap {
-            address: address.clone(),
-            reason: format!("{error}"),
-        })
+        address
+            .parse()
+            .map_err(|error| StartError::Bootstrap { address: address.clone(), reason: format!("{error}") })
     };
     chain.bootstrap.iter().map(parse).collect()
 }
@@ -257,9 +246,6 @@ fn restore(
     match headers.trust(kept.light_block()?, &kept.checkpoint()) {
         Ok(trusted) => Ok(Some(trusted)),
         Err(HeaderError::TooOld { .. }) if chain.checkpoint.height > kept.height => Ok(None),
-        Err(error) => Err(StartError::Trusted {
-            height: kept.height,
-            error,
-        }),
+        Err(error) => Err(StartError::Trusted { height: kept.height, error }),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use network::Multiaddr;
 
-use crate::sampler::{Confidence, Timing};
+use crate::sampler::{Confidence, Seed, Timing};
 
 /// A client's settings. [`Config::default`] is what a laptop wants.
 #[derive(Clone, Debug)]
@@ -33,6 +33,9 @@ pub struct Config {
     /// How recent the last successful sample has to be for `GET /healthz`. Default 60 s. Below
     /// the chain's idle interval, an idle chain looks like an unhealthy client.
     pub healthy_within: Duration,
+    /// The secret to draw cells from where the home directory is new. Default: none, which takes
+    /// fresh randomness. Anything that others can guess lets them hide a block from this client.
+    pub seed: Option<Seed>,
     /// Events that a subscriber may be behind before it misses some. Default 256.
     pub event_queue: usize,
 }
@@ -49,6 +52,7 @@ impl Default for Config {
             poll_after: Duration::from_secs(3),
             offline_after: Duration::from_secs(10),
             healthy_within: Duration::from_secs(60),
+            seed: None,
             event_queue: 256,
         }
     }

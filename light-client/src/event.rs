@@ -69,17 +69,11 @@ impl Event {
     pub(crate) fn log(&self) {
         match self {
             Self::HeaderVerified { height } => tracing::debug!(height, "header verified"),
-            Self::Available {
-                height,
-                confidence,
-                samples,
-                width,
-            } => tracing::info!(height, confidence, samples, width, "available"),
-            Self::Unavailable {
-                height,
-                cells,
-                asked,
-            } => tracing::error!(
+            Self::Available { height, confidence, samples, width } => {
+                let confidence = format_args!("{confidence:.6}");
+                tracing::info!(height, confidence, samples, width, "available");
+            }
+            Self::Unavailable { height, cells, asked } => tracing::error!(
                 height,
                 missing = cells.len(),
                 asked = asked.len(),

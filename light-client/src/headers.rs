@@ -14,8 +14,13 @@ use std::time::Duration;
 use chain::{Checkpoint, HeaderError, LightBlock, NetworkConfig, TrustOptions, VerifiedHeader};
 use network::{Network, Offence, PeerId, Request, RequestError};
 use thiserror::Error;
+use tokio::time::timeout;
 
 use crate::clock;
+
+/// How long one peer may take to lead to a newer header. A slow link needs a few seconds for the
+/// headers in between; a liar must not hold up the others for longer.
+const FOLLOW_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where a height of 0 asks for the latest header.
 const LATEST: u64 = 0;
@@ -50,6 +55,14 @@ pub enum FollowError {
         /// Why not.
         error: HeaderError,
     },
+    /// The peer answered too slowly, or wanted too many headers in between. Ask another.
+    #[error("{peer} led to no verified header within {limit:?}")]
+    Slow {
+        /// Who was asked.
+        peer: PeerId,
+        /// How long that may take.
+        limit: Duration,
+    },
     /// The header is of the future: the peer is at fault, or this machine's clock is behind.
     #[error("header of {peer} is {by:?} ahead of this machine's clock: check the clock")]
     Ahead {
@@ -66,23 +79,16 @@ impl FollowError {
     pub(crate) fn offence(&self) -> Option<(PeerId, Offence)> {
         match self {
             Self::Malformed { peer, .. } => Some((*peer, Offence::Malformed)),
-            Self::Header {
-                peer,
-                error: HeaderError::Invalid(_) | HeaderError::NotThePredecessor { .. },
-            } => Some((*peer, Offence::WrongProof)),
+            Self::Header { peer, error: HeaderError::Invalid(_) | HeaderError::NotThePredecessor { .. } } => {
+                Some((*peer, Offence::WrongProof))
+            }
             _ => None,
         }
     }
 
     /// Whether no other peer can help.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Self::Header {
-                error: HeaderError::TooOld { .. },
-                ..
-            }
-        )
+        matches!(self, Self::Header { error: HeaderError::TooOld { .. }, .. })
     }
 }
 
@@ -110,10 +116,9 @@ impl Headers {
     }
 
     /// The checkpoint's header.
-    pub(crate) async fn checkpoint(&self, peer: PeerId) -> Result<VerifiedHeader, FollowError> {
+    async fn checkpoint(&self, peer: PeerId) -> Result<VerifiedHeader, FollowError> {
         let block = self.ask(peer, self.checkpoint.height).await?;
-        self.trust(block, &self.checkpoint)
-            .map_err(|error| FollowError::Header { peer, error })
+        self.trust(block, &self.checkpoint).map_err(|error| FollowError::Header { peer, error })
     }
 
     /// A header whose hash is trusted already: the checkpoint's, or one verified before.
@@ -126,9 +131,27 @@ impl Headers {
         VerifiedHeader::from_checkpoint(block, &self.chain_id, checkpoint, now, &self.options)
     }
 
+    /// The checkpoint's header, or the peer's latest one if that is later.
+    pub(crate) async fn first(&self, peer: PeerId) -> Result<VerifiedHeader, FollowError> {
+        let checkpoint = self.checkpoint(peer).await?;
+        let tip = self.advance(checkpoint.clone(), peer, None).await?;
+        Ok(tip.unwrap_or(checkpoint))
+    }
+
     /// The peer's latest header, or `hint` instead, verified from `trusted`; none if it is not
     /// above it.
     pub(crate) async fn advance(
+        &self,
+        trusted: VerifiedHeader,
+        peer: PeerId,
+        hint: Option<LightBlock>,
+    ) -> Result<Option<VerifiedHeader>, FollowError> {
+        let limit = FOLLOW_DEADLINE;
+        let advanced = timeout(limit, self.bisect(trusted, peer, hint)).await;
+        advanced.map_err(|_| FollowError::Slow { peer, limit })?
+    }
+
+    async fn bisect(
         &self,
         trusted: VerifiedHeader,
         peer: PeerId,
@@ -171,19 +194,13 @@ impl Headers {
         peer: PeerId,
     ) -> Result<VerifiedHeader, FollowError> {
         let block = self.ask(peer, later.height() - 1).await?;
-        later
-            .step_back(block)
-            .map_err(|error| FollowError::Header { peer, error })
+        later.step_back(block).map_err(|error| FollowError::Header { peer, error })
     }
 
     async fn ask(&self, peer: PeerId, height: u64) -> Result<LightBlock, FollowError> {
         let answer = self.network.request(peer, Request::Header { height }).await;
         let bytes = answer.map_err(|error| FollowError::Request { peer, error })?;
-        let malformed = |reason: String| FollowError::Malformed {
-            peer,
-            height,
-            reason,
-        };
+        let malformed = |reason: String| FollowError::Malformed { peer, height, reason };
         let block = LightBlock::decode(&bytes).map_err(|error| malformed(error.to_string()))?;
         if height != LATEST && block.height() != height {
             return Err(malformed(format!("it is of height {}", block.height())));

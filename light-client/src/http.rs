@@ -59,11 +59,7 @@ async fn healthz(State(client): State<Client>) -> Result<impl IntoResponse, Clie
         return Ok((StatusCode::SERVICE_UNAVAILABLE, text));
     };
     let age = clock::now().since(Millis(last)).as_secs();
-    let code = if age <= limit {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let code = if age <= limit { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((code, format!("last sample {age} s ago, healthy up to {limit} s\n")))
 }
 

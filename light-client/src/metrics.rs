@@ -54,12 +54,7 @@ impl Metrics {
         ] {
             registry.register(name, help, gauge.clone());
         }
-        registry.register_with_unit(
-            "resident",
-            "Memory in RAM",
-            Unit::Bytes,
-            metrics.resident.clone(),
-        );
+        registry.register_with_unit("resident", "Memory in RAM", Unit::Bytes, metrics.resident.clone());
         metrics
     }
 }

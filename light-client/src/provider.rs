@@ -1,6 +1,6 @@
 //! What a light client answers: the headers that it verified and the samples that it holds.
 
-use std::sync::Arc;
+use std::sync::Weak;
 
 use async_trait::async_trait;
 use erasure::{Axis, Coordinates};
@@ -8,28 +8,26 @@ use network::{Answer, Kind, PeerId, Provider, Refusal, Request};
 
 use crate::store::{Store, StoreError};
 
-/// Serves from the store.
-pub(crate) struct Kept(pub(crate) Arc<Store>);
+/// Serves from the store, as long as the client has it open.
+pub(crate) struct Kept(pub(crate) Weak<Store>);
 
 impl Kept {
     /// The kinds of request that are answered.
     pub(crate) const SERVES: [Kind; 2] = [Kind::Sample, Kind::Header];
 
     fn find(&self, request: &Request) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(store) = self.0.upgrade() else {
+            return Ok(None);
+        };
         match *request {
-            Request::Sample {
-                height,
-                row,
-                column,
-                axis,
-            } => {
+            Request::Sample { height, row, column, axis } => {
                 let axis = if axis == 0 { Axis::Row } else { Axis::Column };
-                self.0.sample(height, Coordinates { row, column, axis })
+                store.sample(height, Coordinates { row, column, axis })
             }
             Request::Header { height } => {
                 let header = match height {
-                    0 => self.0.trusted()?,
-                    height => self.0.header(height)?,
+                    0 => store.trusted()?,
+                    height => store.header(height)?,
                 };
                 // One that was only named by its successor may carry a made-up commit.
                 Ok(header.filter(|header| header.signed).map(|header| header.block))

@@ -52,11 +52,7 @@ pub struct WireBytes {
 
 impl WireBytes {
     pub(crate) fn new((received, sent): (u64, u64), blocks: u64) -> Self {
-        Self {
-            received,
-            sent,
-            per_block: (received + sent).checked_div(blocks).unwrap_or(0),
-        }
+        Self { received, sent, per_block: (received + sent).checked_div(blocks).unwrap_or(0) }
     }
 }
 
@@ -126,18 +122,14 @@ impl<P: ToString> From<State<P>> for StateReport {
         match state {
             State::Pending => Self::Pending,
             State::Available { confidence } => Self::Available { confidence },
-            State::Unavailable {
-                cells,
-                since: Millis(since),
-                asked,
-            } => Self::Unavailable {
+            State::Unavailable { cells, since: Millis(since), asked } => Self::Unavailable {
                 cells: cells.into_iter().map(CellReport::from).collect(),
                 since,
                 asked: asked.iter().map(P::to_string).collect(),
             },
-            State::Skipped(SkipReason::OutsideWindow) => Self::Skipped {
-                reason: "outside-window".to_owned(),
-            },
+            State::Skipped(SkipReason::OutsideWindow) => {
+                Self::Skipped { reason: "outside-window".to_owned() }
+            }
         }
     }
 }
@@ -159,23 +151,14 @@ impl From<Coordinates> for CellReport {
             Axis::Row => "row",
             Axis::Column => "column",
         };
-        Self {
-            row: at.row,
-            column: at.column,
-            axis: axis.to_owned(),
-        }
+        Self { row: at.row, column: at.column, axis: axis.to_owned() }
     }
 }
 
 impl HeightReport {
     /// A height whose sampling begins.
     pub(crate) fn pending(height: u64) -> Self {
-        Self {
-            height,
-            state: StateReport::Pending,
-            samples: 0,
-            width: None,
-        }
+        Self { height, state: StateReport::Pending, samples: 0, width: None }
     }
 
     /// A height that is being sampled.
@@ -190,10 +173,7 @@ impl HeightReport {
 
     /// A height that is not sampled.
     pub(crate) fn skipped(height: u64, reason: SkipReason) -> Self {
-        Self {
-            state: StateReport::from(State::<String>::Skipped(reason)),
-            ..Self::pending(height)
-        }
+        Self { state: StateReport::from(State::<String>::Skipped(reason)), ..Self::pending(height) }
     }
 }
 
@@ -229,16 +209,8 @@ mod tests {
 
     #[test]
     fn an_alarm_says_which_cells_since_when_and_who_was_asked() {
-        let at = Coordinates {
-            row: 1,
-            column: 2,
-            axis: Axis::Row,
-        };
-        let state = State::Unavailable {
-            cells: vec![at],
-            since: Millis(99),
-            asked: vec!["peer"],
-        };
+        let at = Coordinates { row: 1, column: 2, axis: Axis::Row };
+        let state = State::Unavailable { cells: vec![at], since: Millis(99), asked: vec!["peer"] };
         let json = serde_json::to_value(StateReport::from(state)).unwrap();
         assert_eq!(
             json,

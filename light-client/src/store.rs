@@ -129,16 +129,12 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the store in `home`, or makes one with a fresh secret seed. `chain` names the chain
-    /// uniquely.
-    pub(crate) fn open(home: &Path, chain: &str) -> Result<Self, StoreError> {
-        make_private_directory(home).map_err(|source| StoreError::Directory {
-            path: home.display().to_string(),
-            source,
-        })?;
-        let db = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(home.join("light.redb"))?;
+    /// Opens the store in `home`, or makes one with this seed, or a fresh secret one. `chain`
+    /// names the chain uniquely.
+    pub(crate) fn open(home: &Path, chain: &str, seed: Option<&Seed>) -> Result<Self, StoreError> {
+        make_private_directory(home)
+            .map_err(|source| StoreError::Directory { path: home.display().to_string(), source })?;
+        let db = Database::builder().set_cache_size(CACHE_BYTES).create(home.join("light.redb"))?;
         let write = db.begin_write()?;
         let seed = {
             write.open_table(HEADERS)?;
@@ -155,10 +151,9 @@ impl Store {
                 }
                 Some(_) => {}
                 None => {
-                    let mut seed = [0; 32];
-                    getrandom::fill(&mut seed).map_err(StoreError::Randomness)?;
+                    let seed = seed.cloned().map_or_else(fresh_seed, Ok)?;
                     meta.insert(CHAIN, chain.as_bytes())?;
-                    meta.insert(SEED, &seed[..])?;
+                    meta.insert(SEED, &seed.as_bytes()[..])?;
                 }
             }
             let seed = meta.get(SEED)?.ok_or(StoreError::Damaged(SEED))?;
@@ -221,13 +216,7 @@ impl Store {
         let headers = self.db.begin_read()?.open_table(HEADERS)?;
         Ok(headers.get(height)?.map(|row| {
             let (hash, data_root, signed, block) = row.value();
-            StoredHeader {
-                height,
-                hash,
-                data_root,
-                signed,
-                block: block.to_vec(),
-            }
+            StoredHeader { height, hash, data_root, signed, block: block.to_vec() }
         }))
     }
 
@@ -236,17 +225,11 @@ impl Store {
         let reports = self.db.begin_read()?.open_table(REPORTS)?;
         reports
             .iter()?
-            .map(|row| {
-                serde_json::from_slice(row?.1.value()).map_err(|_| StoreError::Damaged("report"))
-            })
+            .map(|row| serde_json::from_slice(row?.1.value()).map_err(|_| StoreError::Damaged("report")))
             .collect()
     }
 
-    pub(crate) fn sample(
-        &self,
-        height: u64,
-        at: Coordinates,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn sample(&self, height: u64, at: Coordinates) -> Result<Option<Vec<u8>>, StoreError> {
         let samples = self.db.begin_read()?.open_table(SAMPLES)?;
         Ok(samples.get(key(height, at))?.map(|row| row.value().to_vec()))
     }
@@ -255,10 +238,7 @@ impl Store {
     pub(crate) fn samples(&self, height: u64) -> Result<Vec<Vec<u8>>, StoreError> {
         let samples = self.db.begin_read()?.open_table(SAMPLES)?;
         let block = (height, 0, 0, 0)..=(height, u16::MAX, u16::MAX, u8::MAX);
-        samples
-            .range(block)?
-            .map(|row| Ok(row?.1.value().to_vec()))
-            .collect()
+        samples.range(block)?.map(|row| Ok(row?.1.value().to_vec())).collect()
     }
 }
 
@@ -268,6 +248,12 @@ fn key(height: u64, at: Coordinates) -> CellKey {
         Axis::Column => 1,
     };
     (height, at.row, at.column, axis)
+}
+
+fn fresh_seed() -> Result<Seed, StoreError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(StoreError::Randomness)?;
+    Ok(Seed::from_bytes(seed))
 }
 
 /// Makes the directory, readable by its owner only: it holds the secret seed.
@@ -286,25 +272,15 @@ mod tests {
     use super::*;
 
     fn header(height: u64) -> StoredHeader {
-        StoredHeader {
-            height,
-            hash: [1; 32],
-            data_root: [2; 32],
-            signed: true,
-            block: vec![3; 10],
-        }
+        StoredHeader { height, hash: [1; 32], data_root: [2; 32], signed: true, block: vec![3; 10] }
     }
 
-    const AT: Coordinates = Coordinates {
-        row: 7,
-        column: 9,
-        axis: Axis::Column,
-    };
+    const AT: Coordinates = Coordinates { row: 7, column: 9, axis: Axis::Column };
 
     #[test]
     fn everything_survives_a_reopening_and_what_is_old_is_forgotten() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(home.path(), "weft-test").unwrap();
+        let store = Store::open(home.path(), "weft-test", None).unwrap();
         let seed = store.seed().clone();
         assert!(store.trusted().unwrap().is_none());
         let batch = Batch {
@@ -315,15 +291,10 @@ mod tests {
             forget_below: 0,
         };
         store.apply(&batch).unwrap();
-        store
-            .apply(&Batch {
-                forget_below: 4,
-                ..Batch::default()
-            })
-            .unwrap();
+        store.apply(&Batch { forget_below: 4, ..Batch::default() }).unwrap();
         drop(store);
 
-        let store = Store::open(home.path(), "weft-test").unwrap();
+        let store = Store::open(home.path(), "weft-test", None).unwrap();
         assert_eq!(store.seed(), &seed);
         assert_eq!(store.trusted().unwrap().unwrap().height, 5);
         assert!(store.header(3).unwrap().is_none());
@@ -340,8 +311,8 @@ mod tests {
     #[test]
     fn another_chain_is_refused() {
         let home = tempfile::tempdir().unwrap();
-        drop(Store::open(home.path(), "weft-a").unwrap());
-        match Store::open(home.path(), "weft-b") {
+        drop(Store::open(home.path(), "weft-a", None).unwrap());
+        match Store::open(home.path(), "weft-b", None) {
             Err(StoreError::OtherChain { wanted, got }) => {
                 assert_eq!((wanted.as_str(), got.as_str()), ("weft-b", "weft-a"));
             }
@@ -352,8 +323,8 @@ mod tests {
     #[test]
     fn two_clients_have_different_secrets() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let a = Store::open(a.path(), "weft").unwrap();
-        let b = Store::open(b.path(), "weft").unwrap();
+        let a = Store::open(a.path(), "weft", None).unwrap();
+        let b = Store::open(b.path(), "weft", None).unwrap();
         assert_ne!(a.seed(), b.seed());
     }
 }

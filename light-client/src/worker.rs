@@ -97,11 +97,11 @@ enum Done {
     Followed {
         /// The gossip that started it, to be judged.
         gossip: Option<Gossip>,
-        result: Result<Option<VerifiedHeader>, FollowError>,
+        result: Box<Result<Option<VerifiedHeader>, FollowError>>,
     },
     SteppedBack {
-        gap: Gap,
-        result: Result<VerifiedHeader, FollowError>,
+        gap: Box<Gap>,
+        result: Box<Result<VerifiedHeader, FollowError>>,
     },
 }
 
@@ -143,6 +143,8 @@ impl Worker {
         if let Err(error) = &result {
             tracing::error!(%error, "the light client has stopped");
         }
+        // Closes the store: whoever waits for the end may open it again.
+        drop(self);
         outcome.send_replace(Some(result.map_err(Arc::new)));
     }
 
@@ -182,19 +184,10 @@ impl Worker {
 
     async fn done(&mut self, done: Done) -> Result<(), ClientError> {
         match done {
-            Done::Sampled {
-                height,
-                peer,
-                at,
-                answer,
-            } => self.sampled(height, peer, at, answer).await?,
-            Done::Controlled {
-                height,
-                peer,
-                control,
-            } => self.controlled(height, peer, control).await?,
-            Done::Followed { gossip, result } => self.followed(gossip, result).await?,
-            Done::SteppedBack { gap, result } => self.stepped_back(gap, result).await,
+            Done::Sampled { height, peer, at, answer } => self.sampled(height, peer, at, answer).await?,
+            Done::Controlled { height, peer, control } => self.controlled(height, peer, control).await?,
+            Done::Followed { gossip, result } => self.followed(gossip, *result).await?,
+            Done::SteppedBack { gap, result } => self.stepped_back(*gap, *result).await,
         }
         Ok(())
     }

@@ -5,7 +5,9 @@ use chain::Address;
 
 use super::{End, Global, keys::KeyArgs, output};
 
-/// What an account owns, and what its pooled transactions may cost. This is the node's word.
+/// What an account owns
+///
+/// And what its pooled transactions may cost. This is the node's word.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The account. Default: that of the key

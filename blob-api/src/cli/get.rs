@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::{End, Global, output, parse_commitment};
 
-/// Reads a blob; its bytes, its index entry and its header are verified.
+/// Read a blob by its commitment, verified
+///
+/// Its bytes, its index entry and its header are checked down to the checkpoint of network.toml.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The blob's commitment, 64 hexadecimal digits

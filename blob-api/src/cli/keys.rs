@@ -11,7 +11,9 @@ use zeroize::Zeroizing;
 
 use super::{End, Global, output};
 
-/// Keys live in an encrypted file in Ethereum's keystore format. The same key signs on an L1.
+/// Make, show and import keys
+///
+/// A key lives in an encrypted file in Ethereum's keystore format; the same key may sign on an L1.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -51,7 +53,9 @@ impl KeyArgs {
     fn path(&self) -> Result<PathBuf> {
         match &self.key_file {
             Some(path) => Ok(path.clone()),
-            None => Ok(std::env::home_dir().context("no home directory; give --key-file")?.join(".weft/key.json")),
+            None => {
+                Ok(std::env::home_dir().context("no home directory; give --key-file")?.join(".weft/key.json"))
+            }
         }
     }
 }
@@ -93,7 +97,8 @@ fn password(prompt: &str) -> Result<Zeroizing<String>> {
     match std::env::var("WEFT_KEY_PASSWORD") {
         Ok(password) => Ok(Zeroizing::new(password)),
         Err(_) => Ok(Zeroizing::new(
-            rpassword::prompt_password(prompt).context("no terminal to ask for the password; set WEFT_KEY_PASSWORD")?,
+            rpassword::prompt_password(prompt)
+                .context("no terminal to ask for the password; set WEFT_KEY_PASSWORD")?,
         )),
     }
 }

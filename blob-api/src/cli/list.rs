@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::{End, Global, output};
 
-/// All blobs of a namespace in a block, with the proof that none is missing. Exits with 3 where there are none.
+/// List all blobs of a namespace in a block, verified to be all
+///
+/// Exits with 3 where the block has none, which is proven too.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The block's height

@@ -39,9 +39,17 @@ struct Cli {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Everywhere")]
 struct Global {
     /// A node's API, as http://host:port; give several to fail over. Default: those in network.toml
-    #[arg(long = "node", global = true, value_name = "URL", env = "WEFT_NODE", value_delimiter = ',', hide_env_values = true)]
+    #[arg(
+        long = "node",
+        global = true,
+        value_name = "URL",
+        env = "WEFT_NODE",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     nodes: Vec<String>,
     /// The network's network.toml, whose checkpoint everything is verified from
     #[arg(long, global = true, value_name = "FILE", env = "WEFT_NETWORK", hide_env_values = true)]
@@ -53,21 +61,13 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What a submission costs, now and at most
     Quote(quote::Args),
-    /// Submit files as blobs
     Submit(submit::Args),
-    /// Where a transaction stands
     Status(status::Args),
-    /// Read a blob by its commitment, verified
     Get(get::Args),
-    /// List all blobs of a namespace in a block, verified to be all
     List(list::Args),
-    /// Prove that a blob is in a block, and what it hashes to
     Proof(proof::Args),
-    /// Make, show and import keys
     Keys(keys::Args),
-    /// What an account owns
     Account(account::Args),
 }
 

@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::{End, Global, output, parse_commitment};
 
-/// The proof that a blob's entry, with its foreign commitments, is under a block's data root; verified here first.
+/// Prove that a blob is in a block, and what it hashes to
+///
+/// The proof shows its index entry, with its foreign commitments, under the block's data root. It is verified here
+/// first.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The blob's commitment, 64 hexadecimal digits

@@ -8,7 +8,9 @@ use erasure::ForeignKind;
 
 use super::{End, Global, output};
 
-/// What one transaction costs that carries these blobs. Only what is included is charged.
+/// What a submission costs, now and at most
+///
+/// All blobs count as one transaction. Nothing is charged for what is not included.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Files that would be submitted together
@@ -37,7 +39,8 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<End> {
             .map(|file| Ok(std::fs::metadata(file).with_context(|| file.display().to_string())?.len()))
             .collect::<Result<_>>()?,
     };
-    let blobs = lengths.into_iter().map(|bytes| BlobShapeBody { bytes, foreign: args.foreign.clone() }).collect();
+    let blobs =
+        lengths.into_iter().map(|bytes| BlobShapeBody { bytes, foreign: args.foreign.clone() }).collect();
     let quote = global.client()?.quote(&QuoteRequest { blobs, horizon: args.horizon }).await?;
     if global.json {
         output::print_json(&quote)?;
@@ -47,7 +50,10 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<End> {
         ("shares", quote.shares.to_string()),
         ("base fee", format!("{} nano per share", quote.base_fee)),
         ("cost now", output::weft(quote.cost)),
-        ("fee cap", format!("{} nano per share, covers {} blocks whatever they hold", quote.fee_cap, quote.horizon)),
+        (
+            "fee cap",
+            format!("{} nano per share, covers {} blocks whatever they hold", quote.fee_cap, quote.horizon),
+        ),
         ("cost at most", output::weft(quote.cost_limit)),
     ])?;
     Ok(End::Done)

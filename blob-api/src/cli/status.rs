@@ -6,7 +6,9 @@ use chain::{TxId, TxStatus};
 
 use super::{End, Global, output};
 
-/// A transaction's state, or without an id the node's. This is the node's word; `blob list` and `blob get` verify.
+/// Where a transaction stands, or the node
+///
+/// This is the node's word; `blob submit --wait`, `blob list` and `blob get` verify.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The transaction

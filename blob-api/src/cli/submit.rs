@@ -10,6 +10,8 @@ use serde_json::json;
 
 use super::{End, Global, keys::KeyArgs, output};
 
+/// Submit files as blobs
+///
 /// Signs one transaction with a blob for each file, and sends it. It is included exactly once, or expires after 100
 /// blocks and costs nothing.
 #[derive(Debug, clap::Args)]

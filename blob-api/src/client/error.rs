@@ -76,7 +76,9 @@ pub enum ClientError {
         reason: String,
     },
     /// Nothing to verify against.
-    #[error("no network.toml: give --network FILE or set WEFT_NETWORK; without its checkpoint nothing can be verified")]
+    #[error(
+        "no network.toml: give --network FILE or set WEFT_NETWORK; without its checkpoint nothing can be verified"
+    )]
     NoNetwork,
     /// A network.toml that cannot be used.
     #[error("network file {path}: {reason}")]
@@ -87,7 +89,9 @@ pub enum ClientError {
         reason: String,
     },
     /// The checkpoint is older than the trusting period: whoever signed since may not be bonded any more.
-    #[error("the checkpoint of network.toml is too old to start from: {0}; get a recent network.toml from a source you trust")]
+    #[error(
+        "the checkpoint of network.toml is too old to start from: {0}; get a recent network.toml from a source you trust"
+    )]
     StaleCheckpoint(String),
     /// No node answered. Retry.
     #[error("no node could answer: {}", list(.attempts))]
@@ -138,7 +142,9 @@ fn list(attempts: &[Attempt]) -> String {
 
 fn ended(status: &TxStatus) -> String {
     match status {
-        TxStatus::Expired => "expired before any block took it; nothing was charged: submit again, with a higher cap".into(),
+        TxStatus::Expired => {
+            "expired before any block took it; nothing was charged: submit again, with a higher cap".into()
+        }
         TxStatus::Rejected { reason } => format!("was rejected, nothing was charged: {reason}"),
         other => format!("is {other:?}"),
     }

@@ -38,7 +38,10 @@ impl Client {
     pub fn new(urls: &[String], network: Option<NetworkConfig>) -> Result<Self, ClientError> {
         let named = network.as_ref().filter(|_| urls.is_empty()).map(|network| network.api.clone());
         let transport = Transport::new(named.as_deref().unwrap_or(urls))?;
-        Ok(Self { transport: Arc::new(transport), trust: network.map(|network| Arc::new(Trust::new(network))) })
+        Ok(Self {
+            transport: Arc::new(transport),
+            trust: network.map(|network| Arc::new(Trust::new(network))),
+        })
     }
 
     /// Nodes caught with false proofs so far.

@@ -171,7 +171,12 @@ impl Client {
         VerifiedEntryAt::check(header, proof, &commitment)
     }
 
-    async fn list_from(&self, node: Node, height: Height, namespace: Namespace) -> Result<VerifiedList, Fault> {
+    async fn list_from(
+        &self,
+        node: Node,
+        height: Height,
+        namespace: Namespace,
+    ) -> Result<VerifiedList, Fault> {
         let path = format!("/v1/height/{height}/namespace/{namespace}");
         let proof = match json::<NamespaceBody>(self.transport.get(&node, &path)).await {
             Ok(NamespaceBody { proof, .. }) => proof,

@@ -22,7 +22,10 @@ use super::{
     error::{Fault, ProofKind},
     transport::{Node, json},
 };
-use crate::{ErrorCode, HORIZON_LIMIT, PROTOBUF, PriceBody, StatusBody, SubmittedBody, TxBody, quote::KZG_CHUNK_BYTES, wire::state_name};
+use crate::{
+    ErrorCode, HORIZON_LIMIT, PROTOBUF, PriceBody, StatusBody, SubmittedBody, TxBody, quote::KZG_CHUNK_BYTES,
+    wire::state_name,
+};
 
 /// An upload takes at most this long.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
@@ -211,13 +214,20 @@ impl Client {
     }
 
     /// Waits for the finality of a sent submission, and verifies that every blob is in the block.
-    pub async fn confirm(&self, sent: &Prepared, mut seen: impl FnMut(&TxBody)) -> Result<Receipt, ClientError> {
+    pub async fn confirm(
+        &self,
+        sent: &Prepared,
+        mut seen: impl FnMut(&TxBody),
+    ) -> Result<Receipt, ClientError> {
         let (node, transaction) = self.follow(sent.id, &mut seen).await?;
         match transaction.status {
             TxStatus::Final { height } => match self.find_all(sent, height).await? {
                 Ok((header, entries)) => Ok(Receipt { transaction, header, entries }),
                 Err(missing) => {
-                    let reason = format!("said {} is final at {height}, where blob {missing} is proven absent", sent.id);
+                    let reason = format!(
+                        "said {} is final at {height}, where blob {missing} is proven absent",
+                        sent.id
+                    );
                     let rejected = RejectedNode { url: node.url, proof: ProofKind::Inclusion, reason };
                     self.transport.reject(rejected.clone());
                     Err(ClientError::LyingNode(rejected))

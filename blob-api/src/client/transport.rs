@@ -126,7 +126,10 @@ fn parse(at: usize, text: &str) -> Result<Node, ClientError> {
     let url = Url::parse(text).map_err(|error| bad(error.to_string()))?;
     match url.scheme() {
         "http" => Ok(Node { url: text.trim_end_matches('/').to_owned(), at }),
-        "https" => Err(bad("this build speaks plain HTTP; every answer is verified, put TLS in a proxy if you need it".into())),
+        "https" => Err(bad(
+            "this build speaks plain HTTP; every answer is verified, put TLS in a proxy if you need it"
+                .into(),
+        )),
         other => Err(bad(format!("scheme {other} is not http"))),
     }
 }
@@ -161,7 +164,8 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Response, Fault> {
 /// Sends a request for JSON.
 pub(super) async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Fault> {
     let body = read(send(request).await?, JSON_LIMIT_BYTES).await?;
-    serde_json::from_slice(&body).map_err(|error| Fault::Passing(format!("answered with something else: {error}")))
+    serde_json::from_slice(&body)
+        .map_err(|error| Fault::Passing(format!("answered with something else: {error}")))
 }
 
 /// Reads a body of at most `limit` bytes.

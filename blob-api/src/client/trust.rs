@@ -80,7 +80,8 @@ impl Client {
 
     /// The header at `height`, verified with the help of one node.
     pub(super) async fn header_from(&self, node: &Node, height: Height) -> Result<VerifiedHeader, Fault> {
-        let known = self.trust().map_err(Fault::Final)?.at_or_below(height).filter(|known| known.height() == height);
+        let known =
+            self.trust().map_err(Fault::Final)?.at_or_below(height).filter(|known| known.height() == height);
         match known {
             Some(header) => Ok(header),
             None => self.verify(node, self.block(node, Some(height)).await?).await,
@@ -104,8 +105,8 @@ impl Client {
             return Ok(());
         }
         let block = self.block(node, Some(checkpoint.height)).await?;
-        let header =
-            VerifiedHeader::from_checkpoint(block, chain_id, checkpoint, now(), &trust.options).map_err(fault)?;
+        let header = VerifiedHeader::from_checkpoint(block, chain_id, checkpoint, now(), &trust.options)
+            .map_err(fault)?;
         trust.keep(&header);
         Ok(())
     }
@@ -121,9 +122,12 @@ impl Client {
         let mut ahead = vec![block];
         while let Some(next) = ahead.last() {
             if next.height() <= base.height() {
-                let same = next.signed_header.header.hash() == base.header().hash() && next.height() == base.height();
+                let same = next.signed_header.header.hash() == base.header().hash()
+                    && next.height() == base.height();
                 if !same {
-                    return Err(lied(ProofKind::Header)("another header than the verified one of this height"));
+                    return Err(lied(ProofKind::Header)(
+                        "another header than the verified one of this height",
+                    ));
                 }
                 ahead.pop();
                 continue;

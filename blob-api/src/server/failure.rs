@@ -20,7 +20,8 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        let detail = ErrorDetail { code, message: message.into(), field: None, limit: None, got: None, proof: None };
+        let detail =
+            ErrorDetail { code, message: message.into(), field: None, limit: None, got: None, proof: None };
         Self { detail: Box::new(detail), retry_after: None }
     }
 
@@ -74,7 +75,8 @@ fn status(code: ErrorCode) -> StatusCode {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let mut response = (status(self.detail.code), Json(ErrorBody { error: *self.detail })).into_response();
+        let mut response =
+            (status(self.detail.code), Json(ErrorBody { error: *self.detail })).into_response();
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
@@ -95,14 +97,18 @@ impl From<SubmitError> for Failure {
                 failure.detail.got = got.map(Value::from);
                 failure
             }
-            SubmitError::Underfunded { balance, pending, needed } => Self::new(ErrorCode::Underfunded, message)
-                .field("fee_cap")
-                .limit(balance.saturating_sub(pending))
-                .got(needed),
+            SubmitError::Underfunded { balance, pending, needed } => {
+                Self::new(ErrorCode::Underfunded, message)
+                    .field("fee_cap")
+                    .limit(balance.saturating_sub(pending))
+                    .got(needed)
+            }
             SubmitError::Duplicate { id } => {
                 Self::new(ErrorCode::Duplicate, message).field("id").got(id.to_string())
             }
-            SubmitError::PoolFull { limit } => Self::new(ErrorCode::PoolFull, message).limit(limit).retry_after(SOON),
+            SubmitError::PoolFull { limit } => {
+                Self::new(ErrorCode::PoolFull, message).limit(limit).retry_after(SOON)
+            }
             SubmitError::Unavailable(_) => Self::new(ErrorCode::Unreachable, message).retry_after(SOON),
         }
     }

@@ -97,7 +97,12 @@ pub async fn serve(
 /// The API as a router, to be mounted beside a node's other endpoints. Waiting requests end with their connection.
 pub fn router(backend: Arc<dyn Backend>, config: Config) -> Router {
     let (_, stopping) = watch::channel(false);
-    routed(App { backend, config, submissions: Arc::new(Semaphore::new(config.concurrent_submissions)), stopping })
+    routed(App {
+        backend,
+        config,
+        submissions: Arc::new(Semaphore::new(config.concurrent_submissions)),
+        stopping,
+    })
 }
 
 /// The OpenAPI 3.1 description.

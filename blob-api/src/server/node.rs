@@ -2,7 +2,11 @@
 
 use axum::{Json, extract::State};
 
-use super::{App, failure::Failure, params::{Segment, parse}};
+use super::{
+    App,
+    failure::Failure,
+    params::{Segment, parse},
+};
 use crate::{AccountBody, ErrorBody, StatusBody, SubmittedBody};
 
 /// Whether the server runs.

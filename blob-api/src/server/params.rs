@@ -31,7 +31,8 @@ pub(super) struct Segment(pub(super) String);
 impl<S: Send + Sync> FromRequestParts<S> for Segment {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let Path(text) = Path::from_request_parts(parts, state).await.map_err(|e| Failure::invalid("path", e))?;
+        let Path(text) =
+            Path::from_request_parts(parts, state).await.map_err(|e| Failure::invalid("path", e))?;
         Ok(Self(text))
     }
 }
@@ -81,7 +82,9 @@ impl Parameters {
     pub(super) fn finish(self) -> Result<(), Failure> {
         match self.0.into_iter().next() {
             None => Ok(()),
-            Some((name, value)) => Err(Failure::invalid(&name, "no such parameter; see /openapi.json").got(value)),
+            Some((name, value)) => {
+                Err(Failure::invalid(&name, "no such parameter; see /openapi.json").got(value))
+            }
         }
     }
 }
@@ -95,19 +98,27 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         match axum::Json::from_request(request, state).await {
             Ok(axum::Json(body)) => Ok(Self(body)),
             Err(JsonRejection::MissingJsonContentType(_)) => {
-                Err(Failure::new(ErrorCode::UnsupportedMediaType, "send application/json").field("content-type"))
+                Err(Failure::new(ErrorCode::UnsupportedMediaType, "send application/json")
+                    .field("content-type"))
             }
             Err(rejection) => Err(json_failure(&rejection.body_text())),
         }
     }
 }
 
-/// axum's text is `reason: path.to.field: what is wrong`; a path of `.` is the body itself.
+/// axum's text is `reason: path.to.field: what is wrong`; a path of `.` is the body itself, or left out.
 fn json_failure(text: &str) -> Failure {
     const TYPE_ERROR: &str = "Failed to deserialize the JSON body into the target type: ";
-    let path = text.strip_prefix(TYPE_ERROR).and_then(|rest| rest.split_once(": "));
-    match path {
-        Some((path, problem)) if path != "." && !path.contains(' ') => Failure::invalid(path, problem),
-        _ => Failure::invalid("body", text),
+    let problem = text.strip_prefix(TYPE_ERROR).unwrap_or(text);
+    let (path, problem) = match problem.split_once(": ") {
+        Some((path, problem)) if !path.contains(' ') => (path, problem),
+        _ => (".", problem),
+    };
+    let missing = problem.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    match (path, missing) {
+        (".", Some(field)) => Failure::invalid(field, problem),
+        (path, Some(field)) => Failure::invalid(&format!("{path}.{field}"), problem),
+        (".", None) => Failure::invalid("body", problem),
+        (path, None) => Failure::invalid(path, problem),
     }
 }

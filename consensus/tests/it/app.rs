@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use consensus::{
-    AppError, Application, BlockRef, DecidedValue, NextHeight, Payload, SyncFault, Verdict,
-};
+use consensus::{AppError, Application, BlockRef, DecidedValue, NextHeight, Payload, SyncFault, Verdict};
 use tendermint::block::header::Version;
 use tendermint::block::signed_header::SignedHeader;
 use tendermint::block::{Commit, Header, Height};
@@ -18,6 +16,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) const CHAIN_ID: &str = "weft-consensus-test";
+
+pub(crate) fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Time::from_unix_timestamp(since.as_secs() as i64, since.subsec_nanos()).unwrap()
+}
 
 /// When the application wants blocks.
 #[derive(Clone, Copy, Debug)]
@@ -76,33 +79,22 @@ impl TestApp {
     }
 
     fn last(&self) -> Option<Header> {
-        self.store
-            .lock()
-            .unwrap()
-            .blocks
-            .last()
-            .map(|(payload, _)| payload.header.clone())
+        self.store.lock().unwrap().blocks.last().map(|(payload, _)| payload.header.clone())
     }
 
     fn build(&self, height: Height, round: u32) -> Payload {
         let last = self.last();
         let body = Bytes::copy_from_slice(&height.value().to_be_bytes());
-        let earliest = last
-            .as_ref()
-            .map(|last| (last.time + Duration::from_millis(1)).unwrap());
+        let earliest = last.as_ref().map(|last| (last.time + Duration::from_millis(1)).unwrap());
         let invalid = round == 0 && *self.invalid_at.borrow() == height.value();
         let header = Header {
             version: Version { block: 11, app: 1 },
             chain_id: CHAIN_ID.parse().unwrap(),
             height,
-            time: earliest.map_or_else(Time::now, |earliest| earliest.max(Time::now())),
+            time: earliest.map_or_else(now, |earliest| earliest.max(now())),
             last_block_id: last.as_ref().map(|last| BlockRef::of(last).block_id()),
             last_commit_hash: None,
-            data_hash: Some(Hash::Sha256(if invalid {
-                [0; 32]
-            } else {
-                Sha256::digest(&body)
-            })),
+            data_hash: Some(Hash::Sha256(if invalid { [0; 32] } else { Sha256::digest(&body) })),
             validators_hash: self.validators.hash(),
             next_validators_hash: self.validators.hash(),
             consensus_hash: Hash::Sha256([1; 32]),
@@ -115,13 +107,8 @@ impl TestApp {
     }
 
     fn next(&self) -> NextHeight {
-        let height = self
-            .last()
-            .map_or(Height::from(1u32), |last| last.height.increment());
-        NextHeight {
-            height,
-            validators: self.validators.clone(),
-        }
+        let height = self.last().map_or(Height::from(1u32), |last| last.height.increment());
+        NextHeight { height, validators: self.validators.clone() }
     }
 
     fn broken_rule(&self, payload: &Payload) -> Option<&'static str> {
@@ -146,26 +133,19 @@ impl Application for TestApp {
     }
 
     async fn ready_to_start(&self, _height: Height) {
-        let since = self
-            .last()
-            .and_then(|last| Time::now().duration_since(last.time).ok());
+        let since = self.last().and_then(|last| now().duration_since(last.time).ok());
         let left = |pause: Duration| pause.saturating_sub(since.unwrap_or(pause));
         let (interval, idle) = (left(self.pace.interval), left(self.pace.idle));
-        let now = Instant::now();
-        tokio::time::sleep_until(now + interval).await;
+        let start = Instant::now();
+        tokio::time::sleep_until(start + interval).await;
         let mut work = self.work.subscribe();
         tokio::select! {
             _ = work.wait_for(|work| *work) => {}
-            () = tokio::time::sleep_until(now + idle) => {}
+            () = tokio::time::sleep_until(start + idle) => {}
         }
     }
 
-    async fn propose(
-        &self,
-        height: Height,
-        round: u32,
-        _deadline: Instant,
-    ) -> Result<Payload, AppError> {
+    async fn propose(&self, height: Height, round: u32, _deadline: Instant) -> Result<Payload, AppError> {
         Ok(self.build(height, round))
     }
 
@@ -174,30 +154,16 @@ impl Application for TestApp {
         if height.value() >= *self.missing_from.borrow() {
             return Verdict::NotYet;
         }
-        self.broken_rule(payload)
-            .map_or(Verdict::Valid, |rule| Verdict::Invalid(rule.into()))
+        self.broken_rule(payload).map_or(Verdict::Valid, |rule| Verdict::Invalid(rule.into()))
     }
 
     async fn store_undecided(&self, height: Height, bytes: Bytes) -> Result<(), AppError> {
-        self.store
-            .lock()
-            .unwrap()
-            .undecided
-            .entry(height.value())
-            .or_default()
-            .push(bytes);
+        self.store.lock().unwrap().undecided.entry(height.value()).or_default().push(bytes);
         Ok(())
     }
 
     async fn undecided(&self, height: Height) -> Result<Vec<Bytes>, AppError> {
-        Ok(self
-            .store
-            .lock()
-            .unwrap()
-            .undecided
-            .get(&height.value())
-            .cloned()
-            .unwrap_or_default())
+        Ok(self.store.lock().unwrap().undecided.get(&height.value()).cloned().unwrap_or_default())
     }
 
     async fn commit(
@@ -234,10 +200,7 @@ impl Application for TestApp {
         let at = (height.value() as usize).checked_sub(1);
         Ok(at
             .and_then(|at| store.blocks.get(at))
-            .map(|(payload, commit)| DecidedValue {
-                value_bytes: payload.encode(),
-                commit: commit.clone(),
-            }))
+            .map(|(payload, commit)| DecidedValue { value_bytes: payload.encode(), commit: commit.clone() }))
     }
 
     async fn min_height(&self) -> Height {

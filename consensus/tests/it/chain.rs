@@ -1,29 +1,19 @@
 use std::time::Duration;
 
-use tendermint::Time;
 use tendermint::block::CommitSig;
 use tendermint::block::signed_header::SignedHeader;
 use tendermint::validator;
 use tendermint_light_client_verifier::options::Options;
-use tendermint_light_client_verifier::types::{
-    TrustThreshold, TrustedBlockState, UntrustedBlockState,
-};
+use tendermint_light_client_verifier::types::{TrustThreshold, TrustedBlockState, UntrustedBlockState};
 use tendermint_light_client_verifier::{ProdVerifier, Verdict, Verifier as _};
 
-use crate::app::CHAIN_ID;
+use crate::app::{CHAIN_ID, now};
 use crate::network::{FAST, Network};
 
 /// What a stock light client that trusts `trusted` says of `untrusted`.
-fn verify(
-    trusted: &SignedHeader,
-    untrusted: &SignedHeader,
-    validators: &validator::Set,
-) -> Verdict {
-    let untrusted = UntrustedBlockState {
-        signed_header: untrusted,
-        validators,
-        next_validators: Some(validators),
-    };
+fn verify(trusted: &SignedHeader, untrusted: &SignedHeader, validators: &validator::Set) -> Verdict {
+    let untrusted =
+        UntrustedBlockState { signed_header: untrusted, validators, next_validators: Some(validators) };
     let trusted = TrustedBlockState {
         chain_id: &CHAIN_ID.parse().unwrap(),
         header_time: trusted.header.time,
@@ -36,7 +26,7 @@ fn verify(
         trusting_period: Duration::from_secs(3_600),
         clock_drift: Duration::from_secs(5),
     };
-    ProdVerifier::default().verify_update_header(untrusted, trusted, &options, Time::now())
+    ProdVerifier::default().verify_update_header(untrusted, trusted, &options, now())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,11 +57,7 @@ async fn every_commit_of_four_validators_satisfies_a_stock_light_client() {
     commit.round = commit.round.increment();
     tampered.push((genuine.header.clone(), commit));
     let mut commit = genuine.commit.clone();
-    commit
-        .signatures
-        .iter_mut()
-        .take(2)
-        .for_each(|entry| *entry = CommitSig::BlockIdFlagAbsent);
+    commit.signatures.iter_mut().take(2).for_each(|entry| *entry = CommitSig::BlockIdFlagAbsent);
     tampered.push((genuine.header.clone(), commit));
     tampered.push((genuine.header.clone(), first[7].commit.clone()));
     for (header, commit) in tampered {
@@ -79,10 +65,7 @@ async fn every_commit_of_four_validators_satisfies_a_stock_light_client() {
         let Ok(signed) = SignedHeader::new(header, commit) else {
             continue;
         };
-        assert_ne!(
-            verify(trusted, &signed, &network.validators),
-            Verdict::Success
-        );
+        assert_ne!(verify(trusted, &signed, &network.validators), Verdict::Success);
     }
     network.stop().await;
 }
@@ -100,24 +83,13 @@ async fn three_of_four_go_on_and_the_fourth_catches_up_after_a_restart() {
     stopped.restart(&others).await;
     let ahead = network.nodes[0].tip();
     stopped.reach(ahead + 4).await;
-    assert!(
-        *stopped.app.synced.borrow() > 0,
-        "nothing came through sync"
-    );
+    assert!(*stopped.app.synced.borrow() > 0, "nothing came through sync");
     network.nodes.push(stopped);
     network.reach(ahead + 6).await;
 
-    let chains: Vec<_> = network
-        .nodes
-        .iter()
-        .map(|node| node.app.signed_headers())
-        .collect();
+    let chains: Vec<_> = network.nodes.iter().map(|node| node.app.signed_headers()).collect();
     for height in 0..(ahead + 6) as usize {
-        assert!(
-            chains
-                .iter()
-                .all(|chain| chain[height].header == chains[0][height].header)
-        );
+        assert!(chains.iter().all(|chain| chain[height].header == chains[0][height].header));
     }
     network.stop().await;
 }

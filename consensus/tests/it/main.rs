@@ -1,11 +1,6 @@
 //! Engines over loopback sockets, in one process, on applications that keep their blocks in memory.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed test panics"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
 mod app;
 mod chain;

@@ -13,10 +13,7 @@ use crate::app::{CHAIN_ID, Pace, TestApp};
 /// No step of any test takes this long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(40);
 
-pub(crate) const FAST: Pace = Pace {
-    interval: Duration::from_millis(20),
-    idle: Duration::from_millis(20),
-};
+pub(crate) const FAST: Pace = Pace { interval: Duration::from_millis(20), idle: Duration::from_millis(20) };
 
 pub(crate) struct Node {
     pub(crate) app: Arc<TestApp>,
@@ -31,11 +28,14 @@ impl Node {
         let mut tip = self.app.tip.subscribe();
         let reached = tokio::time::timeout(LIMIT, tip.wait_for(|tip| *tip >= height)).await;
         let tip = reached.map(|tip| *tip.unwrap());
-        assert!(
-            tip.is_ok(),
-            "at height {} instead of {height}",
-            *self.app.tip.borrow()
-        );
+        assert!(tip.is_ok(), "at height {} instead of {height}", *self.app.tip.borrow());
+    }
+
+    /// Waits for a round of a height that does not come to an end.
+    pub(crate) async fn reach_round(&self, height: u64, round: u32) {
+        let mut watch = self.handle.watch();
+        let reached = watch.wait_for(|view| view.height == height && view.round >= round);
+        tokio::time::timeout(LIMIT, reached).await.unwrap().unwrap();
     }
 
     pub(crate) fn tip(&self) -> u64 {
@@ -45,13 +45,9 @@ impl Node {
     /// Starts the engine again in the same directory, over the same blocks.
     pub(crate) async fn restart(&mut self, others: &[&Node]) {
         for other in others {
-            self.config
-                .persistent_peers
-                .push(other.address().parse().unwrap());
+            self.config.persistent_peers.push(other.address().parse().unwrap());
         }
-        self.handle = start(self.config.clone(), Arc::clone(&self.app) as _)
-            .await
-            .unwrap();
+        self.handle = start(self.config.clone(), Arc::clone(&self.app) as _).await.unwrap();
     }
 
     fn address(&self) -> String {
@@ -89,38 +85,17 @@ impl Network {
             let home = tempfile::tempdir().unwrap();
             let listen = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
             let chain_id = CHAIN_ID.parse().unwrap();
-            let mut config = Config::new(
-                chain_id,
-                home.path().join("consensus"),
-                listen,
-                [100 + seed; 32],
-            );
+            let mut config = Config::new(chain_id, home.path().join("consensus"), listen, [100 + seed; 32]);
             config.moniker = format!("node-{seed}");
             config.persistent_peers = nodes.iter().map(|n| n.address().parse().unwrap()).collect();
             config.validator_seed = (seed <= validators).then_some([seed; 32]);
             config.timeouts = timeouts();
-            let app = Arc::new(TestApp::new(
-                account::Id::from(key(seed)),
-                set.clone(),
-                pace,
-            ));
+            let app = Arc::new(TestApp::new(account::Id::from(key(seed)), set.clone(), pace));
             let handle = start(config.clone(), Arc::clone(&app) as _).await.unwrap();
-            handle
-                .watch()
-                .wait_for(|view| !view.listening.is_empty())
-                .await
-                .unwrap();
-            nodes.push(Node {
-                app,
-                handle,
-                config,
-                _home: home,
-            });
+            handle.watch().wait_for(|view| !view.listening.is_empty()).await.unwrap();
+            nodes.push(Node { app, handle, config, _home: home });
         }
-        Self {
-            nodes,
-            validators: set,
-        }
+        Self { nodes, validators: set }
     }
 
     /// Waits until all nodes have committed a height.

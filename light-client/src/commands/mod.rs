@@ -43,11 +43,7 @@ impl Cli {
 
 /// Two workers: the client waits far more than it computes, and every thread costs memory.
 fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(4)
-        .enable_all()
-        .build()
+    Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build()
 }
 
 #[cfg(test)]

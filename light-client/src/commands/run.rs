@@ -1,6 +1,6 @@
 //! `light-client run`.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +18,9 @@ use super::STATUS_ADDR;
 
 /// The file in the home directory that holds the address of the status endpoint.
 const STATUS_ADDR_FILE: &str = "status-addr";
+
+/// What is logged unless `RUST_LOG` says otherwise: libp2p tells more than anyone wants to know.
+const LOGGED: &str = "info,libp2p=warn,libp2p_swarm=warn";
 
 /// Follow the chain and sample every block, until interrupted.
 #[derive(Debug, clap::Args)]
@@ -44,10 +47,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -57,17 +61,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("--status-addr {}: cannot listen there", args.status_addr))?;
     let address = listener.local_addr()?;
-    let config = Config {
-        confidence: args.confidence,
-        listen: args.listen,
-        ..Config::default()
-    };
-    let client = Client::start(light_client::Args {
-        network,
-        home: args.home.clone(),
-        config,
-    })
-    .await?;
+    let config = Config { confidence: args.confidence, listen: args.listen, ..Config::default() };
+    let (client, _) = Client::start(light_client::Args { network, home: args.home.clone(), config }).await?;
 
     let address_file = args.home.join(STATUS_ADDR_FILE);
     std::fs::write(&address_file, format!("{address}\n"))

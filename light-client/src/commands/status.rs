@@ -48,9 +48,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn render(status: &Status, heights: usize) -> String {
     let mut table = Table::new();
-    table
-        .load_preset(UTF8_HORIZONTAL_ONLY)
-        .set_header(["height", "state", "confidence", "samples", "width"]);
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["height", "state", "confidence", "samples", "width"]);
     for report in status.heights.iter().take(heights) {
         let width = report.width.map_or_else(|| "?".to_owned(), |k| k.to_string());
         table.add_row([
@@ -86,11 +84,9 @@ fn render(status: &Status, heights: usize) -> String {
 
 fn describe(state: &StateReport) -> String {
     match state {
-        StateReport::Unavailable { cells, asked, .. } => format!(
-            "UNAVAILABLE: {} cells missing, {} peers asked",
-            cells.len(),
-            asked.len()
-        ),
+        StateReport::Unavailable { cells, asked, .. } => {
+            format!("UNAVAILABLE: {} cells missing, {} peers asked", cells.len(), asked.len())
+        }
         StateReport::Skipped { reason } => format!("skipped: {reason}"),
         StateReport::Pending | StateReport::Available { .. } => state.word().to_owned(),
     }
@@ -112,12 +108,7 @@ mod tests {
 
     #[test]
     fn the_table_shows_what_is_known_and_what_is_not() {
-        let report = |height, state, samples, width| HeightReport {
-            height,
-            state,
-            samples,
-            width,
-        };
+        let report = |height, state, samples, width| HeightReport { height, state, samples, width };
         let status = Status {
             chain_id: "weft-test".to_owned(),
             height: 9,
@@ -128,11 +119,7 @@ mod tests {
             offline_since: None,
             last_sample: Some(1),
             peers: 4,
-            wire_bytes: WireBytes {
-                received: 60 << 10,
-                sent: 4 << 10,
-                per_block: 32 << 10,
-            },
+            wire_bytes: WireBytes { received: 60 << 10, sent: 4 << 10, per_block: 32 << 10 },
             resident_bytes: 20 << 20,
             heights: vec![
                 report(9, StateReport::Pending, 0, None),

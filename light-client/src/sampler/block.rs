@@ -259,11 +259,7 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
 
     /// Takes back the samples that were kept before a restart, and the alarm if one was raised.
     /// Samples that do not verify are ignored, and asked for again.
-    pub fn restore<'a>(
-        &mut self,
-        samples: impl IntoIterator<Item = &'a [u8]>,
-        alarm: Option<Millis>,
-    ) {
+    pub fn restore<'a>(&mut self, samples: impl IntoIterator<Item = &'a [u8]>, alarm: Option<Millis>) {
         self.alarm = alarm;
         for bytes in samples {
             let Ok(sample) = Sample::decode(bytes) else {
@@ -345,20 +341,14 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
             cell.tried.insert(peer);
             cell.in_flight.push((peer, now));
             *self.load.entry(peer).or_default() += 1;
-            self.deadline
-                .get_or_insert(now.after(self.task.timing.deadline));
+            self.deadline.get_or_insert(now.after(self.task.timing.deadline));
             effects.push(Effect::Ask { peer, at: cell.at });
         }
         effects
     }
 
     /// Takes in `peer`'s answer to an [`Effect::Ask`].
-    pub fn answered(
-        &mut self,
-        peer: P,
-        at: Coordinates,
-        answer: Answer<'_>,
-    ) -> Vec<Effect<P>> {
+    pub fn answered(&mut self, peer: P, at: Coordinates, answer: Answer<'_>) -> Vec<Effect<P>> {
         if let Some(cell) = self.cells.iter_mut().find(|cell| cell.at == at) {
             cell.in_flight.retain(|(asked, _)| *asked != peer);
             if !matches!(answer, Answer::Bytes(_)) {
@@ -434,10 +424,8 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
         if first {
             let width = sample.width();
             let samples = samples_needed(width, self.task.wanted);
-            self.cells = draw(&self.task.seed, self.task.height, width, samples)
-                .into_iter()
-                .map(Cell::new)
-                .collect();
+            self.cells =
+                draw(&self.task.seed, self.task.height, width, samples).into_iter().map(Cell::new).collect();
             self.width = Some(width);
         }
         let at = sample.coordinates();
@@ -466,11 +454,7 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
         }
         let connected: BTreeSet<P> = peers.iter().copied().collect();
         let asked: BTreeSet<P> = self.suspects().collect();
-        self.controls = asked
-            .intersection(&connected)
-            .copied()
-            .take(CONTROLS_AT_MOST)
-            .collect();
+        self.controls = asked.intersection(&connected).copied().take(CONTROLS_AT_MOST).collect();
         if self.controls.is_empty() {
             return self.start_over(now);
         }
@@ -499,10 +483,7 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
         let timing = &self.task.timing;
         let cell = self.cells.get_mut(index)?;
         let hurried = |(_, at): &(P, Millis)| now.since(*at) < timing.hedge_after;
-        if cell.verified
-            || cell.in_flight.len() >= HEDGED_AT_MOST
-            || cell.in_flight.iter().any(hurried)
-        {
+        if cell.verified || cell.in_flight.len() >= HEDGED_AT_MOST || cell.in_flight.iter().any(hurried) {
             return None;
         }
         if !peers.iter().any(|peer| !cell.tried.contains(peer)) {

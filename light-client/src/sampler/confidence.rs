@@ -31,9 +31,7 @@ impl Confidence {
 
     /// A confidence given as the probability of noticing, for example `0.999`.
     pub fn new(probability: f64) -> Result<Self, ConfidenceError> {
-        Self::from_miss(1.0 - probability).map_err(|_| ConfidenceError {
-            got: probability.to_string(),
-        })
+        Self::from_miss(1.0 - probability).map_err(|_| ConfidenceError { got: probability.to_string() })
     }
 
     /// A confidence given as the probability of being fooled, for example `2⁻⁸⁰`.
@@ -41,9 +39,7 @@ impl Confidence {
         if miss > 0.0 && miss < 1.0 {
             return Ok(Self { miss });
         }
-        Err(ConfidenceError {
-            got: (1.0 - miss).to_string(),
-        })
+        Err(ConfidenceError { got: (1.0 - miss).to_string() })
     }
 
     /// The probability of being fooled.
@@ -79,9 +75,7 @@ impl FromStr for Confidence {
 
     /// Reads `0.999`, `99.9%` or `1-2^-20`.
     fn from_str(text: &str) -> Result<Self, ConfidenceError> {
-        let refused = || ConfidenceError {
-            got: text.to_owned(),
-        };
+        let refused = || ConfidenceError { got: text.to_owned() };
         let number = |digits: &str| digits.trim().parse::<f64>().map_err(|_| refused());
         let miss = if let Some(bits) = text.strip_prefix("1-2^-") {
             (-number(bits)?).exp2()
@@ -107,9 +101,7 @@ fn next_misses(width: Width, drawn: usize) -> f64 {
 ///
 /// Exactly zero once more cells are drawn than there are outside the pattern.
 pub fn miss_probability(width: Width, samples: usize) -> f64 {
-    (0..samples)
-        .map(|drawn| next_misses(width, drawn))
-        .product()
+    (0..samples).map(|drawn| next_misses(width, drawn)).product()
 }
 
 /// Probability that `samples` distinct, uniformly drawn cells hit the smallest pattern of

@@ -90,15 +90,8 @@ pub(crate) struct Stream {
 
 impl Stream {
     fn new(domain: &[u8], seed: &Seed, height: u64, width: u32) -> Self {
-        let key = keccak256(
-            &[domain, &seed.0, &height.to_be_bytes(), &width.to_be_bytes()].concat(),
-        );
-        Self {
-            key,
-            counter: 0,
-            block: [0; 32],
-            used: 32,
-        }
+        let key = keccak256(&[domain, &seed.0, &height.to_be_bytes(), &width.to_be_bytes()].concat());
+        Self { key, counter: 0, block: [0; 32], used: 32 }
     }
 
     /// The stream that breaks ties between peers for the block at `height`.

@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use erasure::{
-    Axis, CommittedSquare, Coordinates, Index, OriginalSquare, SHARE_BYTES, Sample, Width,
-    transaction_blob,
+    Axis, CommittedSquare, Coordinates, Index, OriginalSquare, SHARE_BYTES, Sample, Width, transaction_blob,
 };
 use proptest::prelude::*;
 
@@ -17,9 +16,7 @@ const HEIGHT: u64 = 42;
 
 fn square(k: u32, fill: u8) -> CommittedSquare {
     let width = Width::new(k).unwrap();
-    let bytes: Vec<u8> = (0..width.shares() * SHARE_BYTES)
-        .map(|i| (i / 7) as u8 ^ fill)
-        .collect();
+    let bytes: Vec<u8> = (0..width.shares() * SHARE_BYTES).map(|i| (i / 7) as u8 ^ fill).collect();
     let index = Index::place(&transaction_blob(&[]), Vec::new(), Width::MAX).unwrap().index;
     OriginalSquare::from_shares(width, &bytes).unwrap().commit(index)
 }
@@ -95,9 +92,8 @@ fn drive(
     let mut seen = Seen::default();
     let mut silent: Vec<(Millis, u8, Coordinates)> = Vec::new();
     for now in (from * 1_000..to * 1_000).step_by(100).map(Millis) {
-        let connected: Vec<u8> = (0..peers.len() as u8)
-            .filter(|peer| !seen.reported.contains(peer))
-            .collect();
+        let connected: Vec<u8> =
+            (0..peers.len() as u8).filter(|peer| !seen.reported.contains(peer)).collect();
         let mut effects = Vec::new();
         let due = |(at, ..): &(Millis, u8, Coordinates)| *at <= now;
         for (_, peer, at) in silent.extract_if(.., |entry| due(entry)) {
@@ -150,12 +146,7 @@ fn honest_peers_make_a_block_available_and_share_the_load() {
     let seen = drive(&mut sampler, &square, &[Peer::Serves; 4], (0, 1));
     let drawn: Vec<_> = sampler.drawn().collect();
     assert_eq!(drawn.len(), 21);
-    assert_eq!(
-        sampler.state(),
-        State::Available {
-            confidence: confidence(square.width(), 21)
-        }
-    );
+    assert_eq!(sampler.state(), State::Available { confidence: confidence(square.width(), 21) });
     assert_eq!(sampler.width(), Some(square.width()));
     // The probe, then each drawn cell, once.
     let asked: Vec<_> = seen.asked.iter().map(|(_, at)| *at).collect();
@@ -206,11 +197,8 @@ fn a_retry_asks_other_peers_for_the_same_cells_then_everyone_again() {
     let peers = [Peer::Withholds(&withheld); 3];
     let seen = drive(&mut sampler, &square, &peers, (0, 10));
     let missing = sampler.drawn().find(|at| withheld(*at)).unwrap();
-    let asked: Vec<u8> = seen
-        .asked
-        .iter()
-        .filter_map(|(peer, at)| (*at == missing).then_some(*peer))
-        .collect();
+    let asked: Vec<u8> =
+        seen.asked.iter().filter_map(|(peer, at)| (*at == missing).then_some(*peer)).collect();
     for round in asked.chunks_exact(3) {
         assert_eq!(round.iter().collect::<BTreeSet<_>>().len(), 3, "{asked:?}");
     }
@@ -305,9 +293,7 @@ fn a_client_without_controls_believes_peers_that_say_they_have_nothing() {
     let square = square(8, 0);
     let mut sampler = sampler(&square, 1);
     let asks = sampler.poll(Millis(0), &[7], 100);
-    let Some(&Effect::Ask { peer, at }) = asks.first() else {
-        panic!("{asks:?}")
-    };
+    let Some(&Effect::Ask { peer, at }) = asks.first() else { panic!("{asks:?}") };
     sampler.answered(peer, at, Answer::Nothing);
     let late = Millis(20_000);
     let effects = sampler.poll(late, &[7], 0);
@@ -318,11 +304,7 @@ fn a_client_without_controls_believes_peers_that_say_they_have_nothing() {
     assert_eq!(sampler.state(), State::Pending);
     sampler.answered(7, at, Answer::Nothing);
     sampler.poll(late, &[7], 100);
-    let expected = State::Unavailable {
-        cells: vec![at],
-        since: late,
-        asked: vec![7],
-    };
+    let expected = State::Unavailable { cells: vec![at], since: late, asked: vec![7] };
     assert_eq!(sampler.state(), expected);
 }
 
@@ -345,9 +327,7 @@ fn a_restart_asks_only_for_what_is_missing() {
     let withheld = smallest_pattern(square.width());
     let mut before = sampler(&square, 2);
     let kept = drive(&mut before, &square, &[Peer::Withholds(&withheld)], (0, 20)).kept;
-    let State::Unavailable { cells, since, .. } = before.state() else {
-        panic!("{:?}", before.state())
-    };
+    let State::Unavailable { cells, since, .. } = before.state() else { panic!("{:?}", before.state()) };
 
     let mut after = sampler(&square, 2);
     let other = self::square(16, 1);
@@ -382,10 +362,7 @@ fn a_width_that_no_square_has_is_refused() {
     let mut bytes = square.sample(at).unwrap().encode();
     for width in [0_u16, 1, 3, 1024] {
         bytes[..2].copy_from_slice(&width.to_be_bytes());
-        assert!(matches!(
-            check(&bytes, &square.data_root(), at),
-            Err(Fault::Malformed(_))
-        ));
+        assert!(matches!(check(&bytes, &square.data_root(), at), Err(Fault::Malformed(_))));
     }
     // A width of another square fails with the root that it is part of.
     let sample = Sample::decode(&square.sample(at).unwrap().encode()).unwrap();

@@ -37,8 +37,7 @@ impl Worker {
             Err(error) => {
                 let source = gossip.source;
                 self.args.network.reject(gossip).await;
-                self.drop_peer(source, Offence::BadGossip, error.to_string())
-                    .await;
+                self.drop_peer(source, Offence::BadGossip, error.to_string()).await;
                 return;
             }
         };
@@ -66,15 +65,9 @@ impl Worker {
             };
             self.following = true;
             self.jobs.spawn(async move {
-                let result = async {
-                    let checkpoint = headers.checkpoint(peer).await?;
-                    let tip = headers.advance(checkpoint.clone(), peer, None).await?;
-                    Ok(Some(tip.unwrap_or(checkpoint)))
-                };
-                Done::Followed {
-                    gossip: None,
-                    result: result.await,
-                }
+                let result = Box::new(headers.first(peer).await.map(Some));
+                let gossip = None;
+                Done::Followed { gossip, result }
             });
             return;
         };
@@ -87,7 +80,7 @@ impl Worker {
         };
         self.following = true;
         self.jobs.spawn(async move {
-            let result = headers.advance(trusted, peer, block).await;
+            let result = Box::new(headers.advance(trusted, peer, block).await);
             Done::Followed { gossip, result }
         });
     }
@@ -162,11 +155,7 @@ impl Worker {
 
         let reason = SkipReason::OutsideWindow;
         if lowest < floor {
-            self.emit(Event::Skipped {
-                from: lowest,
-                to: floor - 1,
-                reason,
-            });
+            self.emit(Event::Skipped { from: lowest, to: floor - 1, reason });
         }
         for skipped in lowest.max(self.batch.forget_below)..floor {
             self.record(HeightReport::skipped(skipped, reason));
@@ -208,22 +197,18 @@ impl Worker {
         let Some(peer) = self.next_header_peer() else {
             return;
         };
-        let Some(gap) = self.gaps.pop() else {
+        let Some(gap) = self.gaps.pop().map(Box::new) else {
             return;
         };
         self.stepping = true;
         let headers = self.args.headers.clone();
         self.jobs.spawn(async move {
-            let result = headers.before(&gap.cursor, peer).await;
+            let result = Box::new(headers.before(&gap.cursor, peer).await);
             Done::SteppedBack { gap, result }
         });
     }
 
-    pub(super) async fn stepped_back(
-        &mut self,
-        mut gap: Gap,
-        result: Result<VerifiedHeader, FollowError>,
-    ) {
+    pub(super) async fn stepped_back(&mut self, mut gap: Gap, result: Result<VerifiedHeader, FollowError>) {
         self.stepping = false;
         match result {
             Ok(header) => {

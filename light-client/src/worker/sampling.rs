@@ -9,9 +9,7 @@ use network::{Kind, Offence, PeerId, Refusal, Request, RequestError};
 use super::{Done, Worker};
 use crate::clock;
 use crate::event::Event;
-use crate::sampler::{
-    Answer, BlockSampler, Control, Effect, Fault, Millis, SkipReason, State, Task, check,
-};
+use crate::sampler::{Answer, BlockSampler, Control, Effect, Fault, Millis, SkipReason, State, Task, check};
 use crate::status::{HeightReport, StateReport};
 use crate::store::StoreError;
 
@@ -129,8 +127,7 @@ impl Worker {
             return Ok(());
         };
         let effects = sampler.answered(peer, at, answer);
-        self.perform(effects.into_iter().map(|effect| (height, effect)).collect())
-            .await
+        self.perform(effects.into_iter().map(|effect| (height, effect)).collect()).await
     }
 
     pub(super) async fn controlled(
@@ -153,14 +150,10 @@ impl Worker {
             return Ok(());
         };
         let effects = sampler.controlled(clock::now(), peer, control);
-        self.perform(effects.into_iter().map(|effect| (height, effect)).collect())
-            .await
+        self.perform(effects.into_iter().map(|effect| (height, effect)).collect()).await
     }
 
-    async fn perform(
-        &mut self,
-        mut effects: VecDeque<(u64, Effect<PeerId>)>,
-    ) -> Result<(), StoreError> {
+    async fn perform(&mut self, mut effects: VecDeque<(u64, Effect<PeerId>)>) -> Result<(), StoreError> {
         while let Some((height, effect)) = effects.pop_front() {
             match effect {
                 Effect::Ask { peer, at } => self.ask(height, peer, at),
@@ -197,12 +190,7 @@ impl Worker {
         let network = self.args.network.clone();
         self.jobs.spawn(async move {
             let answer = network.request(peer, request(height, at)).await;
-            Done::Sampled {
-                height,
-                peer,
-                at,
-                answer,
-            }
+            Done::Sampled { height, peer, at, answer }
         });
     }
 
@@ -217,11 +205,7 @@ impl Worker {
                 Ok(bytes) => check(&bytes, &data_root, at).map(|_| Control::Served),
                 Err(_) => Ok(Control::Failed),
             };
-            Done::Controlled {
-                height,
-                peer,
-                control,
-            }
+            Done::Controlled { height, peer, control }
         });
     }
 
@@ -246,20 +230,11 @@ impl Worker {
                 metrics.blocks_available.inc();
                 let height_gauge = i64::try_from(height).unwrap_or(i64::MAX);
                 metrics.available_height.set(metrics.available_height.get().max(height_gauge));
-                self.emit(Event::Available {
-                    height,
-                    confidence,
-                    samples,
-                    width,
-                });
+                self.emit(Event::Available { height, confidence, samples, width });
             }
             State::Unavailable { cells, asked, .. } => {
                 self.args.metrics.blocks_unavailable.inc();
-                self.emit(Event::Unavailable {
-                    height,
-                    cells,
-                    asked,
-                });
+                self.emit(Event::Unavailable { height, cells, asked });
             }
             State::Pending | State::Skipped(_) => {}
         }

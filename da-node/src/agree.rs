@@ -1,0 +1,221 @@
+//! The node as consensus sees it: what to propose, how to judge, what to keep.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chain::{Block, BlockError, Proposal, is_early};
+use consensus::{AppError, Application, DecidedValue, NextHeight, Payload, SyncFault, Verdict};
+use network::{Network, Topic};
+use tendermint::{
+    account,
+    block::{Commit, Height},
+};
+use tokio::time::Instant;
+
+use crate::{
+    clock,
+    fetch::Fetcher,
+    node::{Node, NodeError},
+};
+
+/// How long a validator looks for missing bodies before it says so; looking goes on after that.
+const LOOK_FOR: Duration = Duration::from_millis(1_200);
+
+/// Pause between two searches for what a proposal lacks.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// The application that Malachite drives.
+#[derive(Debug)]
+pub(crate) struct Agree {
+    node: Arc<Node>,
+    fetcher: Arc<Fetcher>,
+    network: Network,
+    proposer: account::Id,
+    engine: OnceLock<consensus::Handle>,
+}
+
+impl Agree {
+    /// An application for the validator (or follower) with this consensus address.
+    pub(crate) fn new(node: Arc<Node>, fetcher: Arc<Fetcher>, network: Network, proposer: account::Id) -> Self {
+        Self { node, fetcher, network, proposer, engine: OnceLock::new() }
+    }
+
+    /// The engine, to be told when something missing has arrived.
+    pub(crate) fn set_engine(&self, engine: consensus::Handle) {
+        // Set once, right after the engine started.
+        let _ = self.engine.set(engine);
+    }
+
+    fn next(&self) -> Result<NextHeight, AppError> {
+        let parent = self.node.head();
+        Ok(NextHeight {
+            height: Height::try_from(parent.next_height()).map_err(|error| error.to_string())?,
+            validators: parent.validators.clone(),
+        })
+    }
+
+    /// Runs `work` on a thread that may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Node) -> Result<T, NodeError> + Send + 'static,
+    ) -> Result<T, NodeError> {
+        let node = self.node.clone();
+        match tokio::task::spawn_blocking(move || work(&node)).await {
+            Ok(result) => result,
+            Err(error) => Err(NodeError::Task(error.to_string())),
+        }
+    }
+
+    /// Goes on looking for what `proposal` lacks until it is here or the height is over, then tells the engine.
+    fn look_further(&self, height: Height, proposal: Proposal) {
+        let (node, fetcher, engine) = (self.node.clone(), self.fetcher.clone(), self.engine.get().cloned());
+        tokio::spawn(async move {
+            while node.head().next_height() == height.value() {
+                if fetcher.obtain_all(&proposal.ids).await.is_ok() && !is_early(&proposal.header, clock::now()) {
+                    if let Some(engine) = engine {
+                        engine.completed(height).await;
+                    }
+                    return;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        });
+    }
+}
+
+#[async_trait]
+impl Application for Agree {
+    async fn next_height(&self) -> Result<NextHeight, AppError> {
+        self.next()
+    }
+
+    async fn ready_to_start(&self, _height: Height) {
+        let head = self.node.head();
+        let parameters = &self.node.genesis.parameters;
+        let Some(last) = &head.last else { return };
+        let since = clock::now().duration_since(last.header.time).unwrap_or_default();
+        let left = |ms: u64| Instant::now() + Duration::from_millis(ms).saturating_sub(since);
+        let (interval, idle) = (left(parameters.block_interval_ms), left(parameters.idle_interval_ms));
+        tokio::time::sleep_until(interval).await;
+        let mut changes = self.node.pool.changes();
+        let work = async {
+            loop {
+                let base_fee = self.node.base_fee().unwrap_or(u64::MAX);
+                if self.node.pool.has_work(base_fee) || changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout_at(idle, work).await;
+    }
+
+    async fn propose(&self, _height: Height, _round: u32, _deadline: Instant) -> Result<Payload, AppError> {
+        let proposer = self.proposer;
+        let valid = self.blocking(move |node| node.propose(proposer, clock::now())).await?;
+        let proposal = valid.proposal(&self.node.genesis);
+        Ok(Payload { header: proposal.header.clone(), body: proposal.encode_body().into() })
+    }
+
+    async fn assess(&self, height: Height, proposer: account::Id, payload: &Payload) -> Verdict {
+        let metrics = &self.node.metrics;
+        let invalid = |reason: String| {
+            metrics.proposals_invalid.inc();
+            tracing::warn!(%height, %proposer, reason, "invalid proposal");
+            Verdict::Invalid(reason)
+        };
+        let proposal = match Proposal::decode(payload.header.clone(), &payload.body) {
+            Ok(proposal) => proposal,
+            Err(error) => return invalid(error.to_string()),
+        };
+        let limit = self.node.genesis.parameters.transactions_per_block as usize;
+        if proposal.ids.len() > limit {
+            return invalid(format!("{} transactions, a block holds {limit}", proposal.ids.len()));
+        }
+        if self.node.head().next_height() != height.value() {
+            return Verdict::NotYet;
+        }
+        let found = match tokio::time::timeout(LOOK_FOR, self.fetcher.obtain_all(&proposal.ids)).await {
+            Ok(Ok(found)) if !is_early(&proposal.header, clock::now()) => found,
+            missing => {
+                metrics.proposals_incomplete.inc();
+                tracing::info!(%height, missing = ?missing.err().is_none(), "proposal lacks bodies or is early");
+                self.look_further(height, proposal);
+                return Verdict::NotYet;
+            }
+        };
+        match self.blocking(move |node| node.validate(&proposal, &found)).await {
+            Ok(_) => {
+                metrics.proposals_valid.inc();
+                Verdict::Valid
+            }
+            Err(NodeError::Rule { error: BlockError::State(error), .. }) => {
+                self.node.fail(&error);
+                Verdict::NotYet
+            }
+            Err(NodeError::Rule { error, .. }) => invalid(error.to_string()),
+            Err(error) => {
+                self.node.fail(&error);
+                Verdict::NotYet
+            }
+        }
+    }
+
+    async fn store_undecided(&self, height: Height, bytes: Bytes) -> Result<(), AppError> {
+        Ok(self.blocking(move |node| Ok(node.store.put_undecided(height.value(), &bytes)?)).await?)
+    }
+
+    async fn undecided(&self, height: Height) -> Result<Vec<Bytes>, AppError> {
+        Ok(self.node.store.undecided(height.value())?.into_iter().map(Bytes::from).collect())
+    }
+
+    async fn commit(&self, height: Height, payload: &Payload, commit: Commit) -> Result<NextHeight, AppError> {
+        let header = payload.header.hash();
+        let valid = self.blocking(move |node| node.commit(height.value(), header, commit)).await?;
+        tracing::info!(
+            %height,
+            transactions = valid.receipts.len(),
+            width = valid.placement.width.get(),
+            proposer = %valid.block.header.proposer_address,
+            "block committed"
+        );
+        // A hint that a header exists; whoever wants it asks for it. The same bytes from every node spread once.
+        let hint = [&height.value().to_be_bytes()[..], header.as_bytes()].concat();
+        if let Err(error) = self.network.publish(Topic::Headers, hint.into()).await {
+            tracing::trace!(%error, "header not announced");
+        }
+        self.next()
+    }
+
+    async fn finalized(&self, height: Height, commit: Commit) -> Result<(), AppError> {
+        Ok(self.blocking(move |node| node.improve_commit(height.value(), commit)).await?)
+    }
+
+    async fn decided(&self, height: Height) -> Result<Option<DecidedValue>, AppError> {
+        let store = &self.node.store;
+        let (Some(block), Some(commit)) = (store.block_bytes(height.value())?, store.commit(height.value())?) else {
+            return Ok(None);
+        };
+        Ok(Some(DecidedValue { value_bytes: block.into(), commit }))
+    }
+
+    async fn min_height(&self) -> Height {
+        Height::from(1u32)
+    }
+
+    async fn synced(&self, height: Height, value_bytes: Bytes) -> Result<Payload, SyncFault> {
+        let block = Block::decode(&value_bytes).map_err(|error| SyncFault::Peer(error.to_string()))?;
+        if self.node.head().next_height() != height.value() || block.header.height != height {
+            return Err(SyncFault::Local(format!("block {height} does not follow the latest")));
+        }
+        let valid = self.blocking(move |node| node.accept_decided(&block)).await.map_err(|error| match error {
+            NodeError::Rule { error, .. } => SyncFault::Peer(error.to_string()),
+            error => SyncFault::Local(error.to_string()),
+        })?;
+        let proposal = valid.proposal(&self.node.genesis);
+        Ok(Payload { header: proposal.header.clone(), body: proposal.encode_body().into() })
+    }
+}

@@ -1,0 +1,268 @@
+//! The node as the HTTP API sees it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use blob_api::{
+    AccountState, Backend, BlobLocation, FaucetError, Found, Info, NamespaceAnswer, NodeStatus, PriceState, SubmitError, TxRecord,
+    check_submission,
+};
+use bytes::Bytes;
+use chain::{
+    Action, Address, Amount, Candidate, Height, LightBlock, NANO_PER_WEFT, Outcome, Payload, Reason, SecretKey,
+    Submission, Transaction, TxId, TxStatus,
+};
+use erasure::{Namespace, NamespaceProof};
+use network::Network;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{fetch::Fetcher, node::Node, storage::StoreError};
+
+/// What the faucet gives.
+const FAUCET_AMOUNT: Amount = 100 * NANO_PER_WEFT;
+
+/// Pause between two gifts to one account.
+const FAUCET_PAUSE: Duration = Duration::from_secs(10);
+
+/// Accounts whose last gift is remembered.
+const FAUCET_ACCOUNTS: usize = 10_000;
+
+/// The API's backend.
+#[derive(Debug)]
+pub(crate) struct Api {
+    node: Arc<Node>,
+    fetcher: Arc<Fetcher>,
+    network: Network,
+    engine: consensus::Handle,
+    info: Info,
+    faucet: Option<Faucet>,
+}
+
+/// A funded key that gives to whoever asks, on development networks.
+#[derive(Debug)]
+pub(crate) struct Faucet {
+    key: SecretKey,
+    given: Mutex<HashMap<Address, Instant>>,
+}
+
+impl Faucet {
+    /// A faucet that gives from `key`'s account.
+    pub(crate) fn new(key: SecretKey) -> Self {
+        Self { key, given: Mutex::default() }
+    }
+
+    /// Refuses an account that was given to lately.
+    fn allow(&self, address: Address) -> Result<(), FaucetError> {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.retain(|_, at| at.elapsed() < FAUCET_PAUSE);
+        let full = given.len() >= FAUCET_ACCOUNTS;
+        match given.get(&address) {
+            Some(at) => Err(FaucetError::TooSoon { retry_after: FAUCET_PAUSE.saturating_sub(at.elapsed()) }),
+            None if full => Err(FaucetError::TooSoon { retry_after: FAUCET_PAUSE }),
+            None => {
+                given.insert(address, Instant::now());
+                Ok(())
+            }
+        }
+    }
+}
+
+fn storage<D, P>(error: &StoreError) -> Outcome<D, P> {
+    tracing::error!(%error, "a read met a failing database");
+    Outcome::Unreachable(Reason::Storage { message: error.to_string() })
+}
+
+impl Api {
+    /// The API of a running node.
+    pub(crate) fn new(
+        node: Arc<Node>,
+        fetcher: Arc<Fetcher>,
+        network: Network,
+        engine: consensus::Handle,
+        faucet: Option<Faucet>,
+    ) -> Self {
+        let info = Info {
+            chain_id: node.genesis.chain_id.clone(),
+            genesis_hash: node.genesis.hash(),
+            parameters: node.genesis.parameters.clone(),
+        };
+        Self { node, fetcher, network, engine, info, faucet }
+    }
+
+    async fn admit(&self, candidate: Candidate) -> Result<TxId, SubmitError> {
+        let id = candidate.transaction().id();
+        if self.node.store.transaction(&id).map_err(|e| SubmitError::Unavailable(e.to_string()))?.is_some() {
+            return Err(SubmitError::Duplicate { id });
+        }
+        self.node.admit(candidate)?;
+        self.fetcher.announce(&[id]).await;
+        Ok(id)
+    }
+
+    /// A transaction that is in a block.
+    fn included(&self, id: TxId) -> Result<Option<TxRecord>, StoreError> {
+        let Some(included) = self.node.store.transaction(&id)? else { return Ok(None) };
+        let block = self.node.store.block(included.height)?.ok_or(StoreError::Corrupt("block"))?;
+        let transaction: &Transaction =
+            block.transactions.get(included.position as usize).ok_or(StoreError::Corrupt("transaction"))?;
+        let retention = Duration::from_secs(self.node.genesis.parameters.retention_seconds);
+        Ok(Some(TxRecord {
+            status: TxStatus::Final { height: included.height },
+            sender: transaction.payload.sender,
+            valid_until: transaction.payload.valid_until,
+            shares: transaction.shares(),
+            charged: Some(included.charged),
+            blobs: transaction.blobs().to_vec(),
+            available_until: (block.header.time + retention).ok(),
+        }))
+    }
+
+    fn locate(&self, commitment: &[u8; 32]) -> Result<Found<BlobLocation>, StoreError> {
+        let tip = self.node.tip();
+        let Some((height, position)) = self.node.store.find(commitment)? else {
+            return Ok(Outcome::Unreachable(Reason::Unknown { tip }));
+        };
+        let Some((parts, index)) = self.node.store.index(height)? else {
+            return Ok(Outcome::Unreachable(Reason::Fetching { height }));
+        };
+        let proof = index.prove_entry(position as usize, parts).ok_or(StoreError::Corrupt("index"))?;
+        Ok(Outcome::Data(BlobLocation { height, proof }))
+    }
+
+    fn read(&self, location: &BlobLocation) -> Result<Found<Bytes>, StoreError> {
+        let height = location.height;
+        let Some((parts, _)) = self.node.store.index(height)? else {
+            return Ok(Outcome::Unreachable(Reason::Fetching { height }));
+        };
+        let entry = location
+            .proof
+            .clone()
+            .verify(&parts.data_root())
+            .map_err(|_| StoreError::Corrupt("index"))?
+            .into_entry();
+        Ok(Outcome::Data(self.node.blob_bytes(height, &parts, &entry)?.into()))
+    }
+}
+
+#[async_trait]
+impl Backend for Api {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.node.pool.changes()
+    }
+
+    async fn status(&self) -> NodeStatus {
+        let head = self.node.head();
+        NodeStatus {
+            height: head.next_height() - 1,
+            block_time: head.last.as_ref().map(|last| last.header.time),
+            syncing: self.engine.view().height > head.next_height(),
+            peers: self.network.peers().len(),
+        }
+    }
+
+    async fn price(&self) -> PriceState {
+        let height = self.node.tip();
+        PriceState { height, excess: self.node.state().excess().unwrap_or_default() }
+    }
+
+    async fn account(&self, address: Address) -> AccountState {
+        AccountState {
+            balance: self.node.state().balance(&address).unwrap_or_default(),
+            pending: self.node.pool.pending(address),
+        }
+    }
+
+    async fn submit(&self, submission: Submission) -> Result<TxId, SubmitError> {
+        let node = self.node.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            check_submission(submission, &node.domain, &node.genesis.parameters)
+        })
+        .await
+        .map_err(|error| SubmitError::Unavailable(error.to_string()))?;
+        let (transaction, blobs) = checked?;
+        let candidate = Candidate::new(Arc::new(transaction), blobs.into_iter().map(Arc::new).collect())
+            .ok_or_else(|| SubmitError::invalid("bodies", "the bodies are not those of the transaction"))?;
+        self.admit(candidate).await
+    }
+
+    async fn transaction(&self, id: TxId) -> Option<TxRecord> {
+        match self.included(id) {
+            Ok(Some(record)) => Some(record),
+            Ok(None) => self.node.pool.record(&id),
+            Err(error) => {
+                tracing::error!(%error, "a read met a failing database");
+                None
+            }
+        }
+    }
+
+    async fn light_block(&self, height: Option<Height>) -> Found<LightBlock> {
+        let tip = self.node.tip();
+        let height = height.unwrap_or(tip);
+        match self.node.light_block(height) {
+            Ok(Some(block)) => Outcome::Data(block),
+            Ok(None) => Outcome::Unreachable(Reason::Behind { height, tip }),
+            Err(error) => storage(&error),
+        }
+    }
+
+    async fn find(&self, commitment: [u8; 32]) -> Found<BlobLocation> {
+        self.locate(&commitment).unwrap_or_else(|error| storage(&error))
+    }
+
+    async fn bytes(&self, location: &BlobLocation) -> Found<Bytes> {
+        self.read(location).unwrap_or_else(|error| storage(&error))
+    }
+
+    async fn namespace(&self, height: Height, namespace: Namespace) -> Outcome<NamespaceAnswer, NamespaceProof> {
+        let tip = self.node.tip();
+        if height == 0 || height > tip {
+            return Outcome::Unreachable(Reason::Behind { height, tip });
+        }
+        match self.node.store.index(height) {
+            Ok(Some((parts, index))) => {
+                let proof = index.prove_namespace(namespace, parts);
+                match index.namespace(namespace) {
+                    [] => Outcome::Absent(proof),
+                    entries => Outcome::Data(NamespaceAnswer { entries: entries.to_vec(), proof }),
+                }
+            }
+            Ok(None) => Outcome::Unreachable(Reason::Fetching { height }),
+            Err(error) => storage(&error),
+        }
+    }
+
+    async fn faucet(&self, address: Address) -> Result<TxId, FaucetError> {
+        let faucet = self.faucet.as_ref().ok_or(FaucetError::Disabled)?;
+        faucet.allow(address)?;
+        let unavailable = |error: &dyn std::fmt::Display| SubmitError::Unavailable(error.to_string());
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(|error| unavailable(&error))?;
+        let rules = self.node.genesis.fee_rules();
+        let excess = self.node.state().excess().map_err(|error| unavailable(&error))?;
+        let payload = Payload {
+            sender: faucet.key.address(),
+            salt,
+            valid_until: self.node.tip() + 100,
+            fee_cap: rules.guaranteed_cap(excess, 100),
+            tip: 0,
+            action: Action::Transfer { to: address, amount: FAUCET_AMOUNT },
+        };
+        let transaction =
+            faucet.key.sign(payload, Vec::new(), &self.node.domain).map_err(|error| unavailable(&error))?;
+        let verified = transaction
+            .verify(&self.node.domain, &self.node.genesis.parameters)
+            .map_err(|error| unavailable(&error))?;
+        let candidate = Candidate::new(Arc::new(verified), Vec::new())
+            .ok_or_else(|| SubmitError::Unavailable("the faucet's transfer has bodies".into()))?;
+        Ok(self.admit(candidate).await?)
+    }
+}

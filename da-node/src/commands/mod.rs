@@ -1,0 +1,127 @@
+//! The `da-node` command: one file a subcommand. Results go to stdout, logs to stderr.
+
+mod demo;
+mod dev;
+mod devnet;
+mod init;
+mod keys;
+mod run;
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use anyhow::Result;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tokio::{
+    io::AsyncReadExt as _,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+const AFTER_HELP: &str = "\
+Logs go to stderr; RUST_LOG chooses them (for instance RUST_LOG=debug), --log-json writes them as JSON.
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/// What is logged unless RUST_LOG says otherwise: this project's own events, and the engine's and libp2p's warnings.
+const LOGGED: &str = "warn,da_node=info,consensus=info,network=info,libp2p_gossipsub=error";
+
+/// As above, for a chain of one: the engine reports every message that nobody is there to hear.
+const LOGGED_ALONE: &str = "warn,da_node=info,consensus=info,libp2p_gossipsub=off,arc_malachitebft_network=off";
+
+/// Weft's validator and full node.
+#[derive(Debug, Parser)]
+#[command(name = "da-node", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    /// Write logs as JSON, one object a line
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a node's folder: settings, keys, genesis
+    Init(init::Args),
+    /// Run the node of a folder
+    Run(run::Args),
+    /// Run a whole chain in one process, for a rollup's developers and their CI
+    Dev(dev::Args),
+    /// Run four validators, a full node and three light clients as processes on this machine
+    Devnet(devnet::Args),
+    /// Watch the whole of Weft at work on a devnet, and check it
+    Demo(demo::Args),
+    /// Show the public side of a node's keys
+    Keys(keys::Args),
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let logged = match cli.command {
+        Command::Demo(_) | Command::Devnet(_) => "warn",
+        Command::Dev(_) => LOGGED_ALONE,
+        Command::Init(_) | Command::Run(_) | Command::Keys(_) => LOGGED,
+    };
+    start_logs(cli.log_json, logged);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Init(args) => init::run(&args),
+            Command::Run(args) => run::run(args).await,
+            Command::Dev(args) => dev::run(args).await,
+            Command::Devnet(args) => devnet::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Keys(args) => keys::run(&args),
+        }
+    });
+    runtime.shutdown_background();
+    result.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("da-node: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn start_logs(json: bool, default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        logs.json().init();
+    } else {
+        logs.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}
+
+/// The help texts of the command and its subcommands, for their snapshot.
+pub fn help() -> String {
+    let mut command = Cli::command();
+    let mut text = command.render_long_help().to_string();
+    for subcommand in command.get_subcommands_mut() {
+        let help = subcommand.render_long_help();
+        text += &format!("\n=== {}\n{help}", subcommand.get_name());
+    }
+    text
+}
+
+/// Resolves on SIGINT, SIGTERM and, if asked, the end of standard input.
+async fn stop_asked(until_stdin_closes: bool) -> Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stdin = async {
+        if until_stdin_closes {
+            // Whatever comes is of no interest; an end or an error is.
+            while tokio::io::stdin().read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = stdin => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! `da-node run`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::stop_asked;
+use crate::{home::Home, run};
+
+/// Runs until SIGINT or SIGTERM. Where it listens is logged, and written to running.json in its folder.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The node's folder, made by `da-node init`
+    #[arg(long, value_name = "DIR", env = "WEFT_HOME")]
+    home: PathBuf,
+    /// Stop, too, when standard input ends: for a supervisor that may die
+    #[arg(long)]
+    until_stdin_closes: bool,
+}
+
+pub(super) async fn run(args: Args) -> Result<()> {
+    let node = run::start(&Home::new(args.home)).await?;
+    let stop = async {
+        if let Err(error) = stop_asked(args.until_stdin_closes).await {
+            tracing::error!(%error, "cannot listen for signals");
+        }
+    };
+    node.until(stop).await
+}

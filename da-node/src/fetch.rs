@@ -1,0 +1,261 @@
+//! Getting transactions, bodies and squares from peers.
+//!
+//! ```text
+//!  announcement ─▶ transaction ─▶ verify ─▶ bodies ─▶ check ─▶ pool ─▶ pass the announcement on
+//! ```
+//!
+//! An announcement is passed on only once its transactions are here, so whoever passes one on can serve it. What
+//! a peer sends is verified before it is kept; a peer that sent something else is reported.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chain::{BlobHeader, Candidate, CheckedBlob, Height, KzgOpening, Ledger, Transaction, TxId, VerifiedTransaction};
+use erasure::{OriginalSquare, RangeProof, SHARE_BYTES};
+use network::{Gossip, Kind, MAX_BODY_CHUNK_BYTES, MAX_RANGE_SHARES, Network, Offence, PeerId, Request, Topic};
+use tendermint::Hash;
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::node::Node;
+
+/// Announcements handled at once; more wait, and the gossip queue drops what exceeds it.
+const ANNOUNCEMENTS: usize = 32;
+
+/// Ids in one announcement.
+const ANNOUNCED_IDS: usize = 64;
+
+/// Pause before asking all peers again for a missing square.
+const BACKFILL_PAUSE: Duration = Duration::from_millis(500);
+
+/// Fetches from peers into the node.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    node: Arc<Node>,
+    network: Network,
+    in_flight: Mutex<HashMap<TxId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// Length-prefixed transactions, the answer to [`Request::Transaction`].
+pub(crate) fn frame(transactions: impl IntoIterator<Item = Vec<u8>>) -> Bytes {
+    let mut out = Vec::new();
+    for transaction in transactions {
+        out.extend((transaction.len() as u32).to_be_bytes());
+        out.extend(transaction);
+    }
+    out.into()
+}
+
+fn unframe(bytes: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = bytes.split_first_chunk()?;
+    (rest.len() == u32::from_be_bytes(*len) as usize).then_some(rest)
+}
+
+impl Fetcher {
+    /// A fetcher over these peers.
+    pub(crate) fn new(node: Arc<Node>, network: Network) -> Self {
+        Self { node, network, in_flight: Mutex::default() }
+    }
+
+    /// Peers that serve `kind`, `first` ahead of the others.
+    fn peers(&self, kind: Kind, first: Option<PeerId>) -> Vec<PeerId> {
+        let mut peers: Vec<_> =
+            self.network.peers().iter().filter(|peer| peer.serves.contains(&kind)).map(|peer| peer.id).collect();
+        peers.sort_by_key(|peer| Some(*peer) != first);
+        peers
+    }
+
+    /// The transaction with all of its bodies, from the pool or from peers; asks for it once at a time.
+    pub(crate) async fn obtain(&self, id: TxId, first: Option<PeerId>) -> Option<Candidate> {
+        if let Some(candidate) = self.node.pool.get(&id) {
+            return Some(candidate);
+        }
+        let turn = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().clone();
+        let _turn = turn.lock().await;
+        let found = match self.node.pool.get(&id) {
+            Some(candidate) => Some(candidate),
+            None => self.fetch(id, first).await,
+        };
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        found
+    }
+
+    /// All of `ids` in order, or those that no peer had.
+    pub(crate) async fn obtain_all(self: &Arc<Self>, ids: &[TxId]) -> Result<Vec<Candidate>, Vec<TxId>> {
+        let mut tasks = JoinSet::new();
+        for (at, id) in ids.iter().copied().enumerate() {
+            let fetcher = self.clone();
+            tasks.spawn(async move { (at, fetcher.obtain(id, None).await) });
+        }
+        let mut found: Vec<Option<Candidate>> = vec![None; ids.len()];
+        while let Some(done) = tasks.join_next().await {
+            if let Ok((at, candidate)) = done {
+                found[at] = candidate;
+            }
+        }
+        let missing: Vec<_> = ids.iter().zip(&found).filter(|(_, f)| f.is_none()).map(|(id, _)| *id).collect();
+        if missing.is_empty() { Ok(found.into_iter().flatten().collect()) } else { Err(missing) }
+    }
+
+    async fn fetch(&self, id: TxId, first: Option<PeerId>) -> Option<Candidate> {
+        for peer in self.peers(Kind::Transaction, first) {
+            let Ok(bytes) = self.network.request(peer, Request::Transaction { ids: vec![id.0] }).await else {
+                continue;
+            };
+            let verified = unframe(&bytes)
+                .and_then(|bytes| Transaction::decode(bytes).ok())
+                .filter(|transaction| transaction.id(&self.node.domain) == id)
+                .and_then(|transaction| transaction.verify(&self.node.domain, &self.node.genesis.parameters).ok());
+            match verified {
+                Some(verified) => return self.with_bodies(Arc::new(verified), peer).await,
+                None => self.network.report(peer, Offence::WrongProof).await,
+            }
+        }
+        None
+    }
+
+    async fn with_bodies(&self, transaction: Arc<VerifiedTransaction>, first: PeerId) -> Option<Candidate> {
+        let mut blobs = Vec::new();
+        for (header, kzg) in transaction.openings() {
+            blobs.push(self.body(header, kzg, first).await?);
+        }
+        Candidate::new(transaction.clone(), blobs)
+    }
+
+    async fn body(&self, header: &BlobHeader, kzg: &[KzgOpening], first: PeerId) -> Option<Arc<CheckedBlob>> {
+        if let Some(known) = self.node.pool.body(&header.commitment).filter(|known| known.header() == header) {
+            return Some(known);
+        }
+        for peer in self.peers(Kind::Body, Some(first)) {
+            let Some(bytes) = self.body_bytes(header, peer).await else { continue };
+            let (header, kzg) = (header.clone(), kzg.to_vec());
+            let checked = tokio::task::spawn_blocking(move || CheckedBlob::check(&header, &kzg, bytes.into())).await;
+            match checked {
+                Ok(Ok(blob)) => return Some(Arc::new(blob)),
+                Ok(Err(chain::BodyError::Commitment | chain::BodyError::Length { .. })) => {
+                    self.network.report(peer, Offence::WrongProof).await;
+                }
+                // The bytes are those of the commitment: no peer has others that fit the header.
+                Ok(Err(_)) | Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    async fn body_bytes(&self, header: &BlobHeader, peer: PeerId) -> Option<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(usize::try_from(header.len).ok()?);
+        while (bytes.len() as u64) < header.len {
+            let offset = bytes.len() as u64;
+            let len = (header.len - offset).min(u64::from(MAX_BODY_CHUNK_BYTES)) as u32;
+            let request = Request::Body { commitment: header.commitment, offset, len };
+            let chunk = self.network.request(peer, request).await.ok()?;
+            if chunk.len() != len as usize {
+                self.network.report(peer, Offence::WrongProof).await;
+                return None;
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Some(bytes)
+    }
+
+    /// Handles announcements until the network ends.
+    pub(crate) async fn follow_pool(self: Arc<Self>, mut gossip: mpsc::Receiver<Gossip>) {
+        let mut tasks = JoinSet::new();
+        while let Some(message) = gossip.recv().await {
+            if message.topic != Topic::Pool {
+                self.network.accept(message).await;
+                continue;
+            }
+            while tasks.len() >= ANNOUNCEMENTS {
+                tasks.join_next().await;
+            }
+            let fetcher = self.clone();
+            tasks.spawn(async move { fetcher.announced(message).await });
+        }
+    }
+
+    async fn announced(self: &Arc<Self>, message: Gossip) {
+        let (ids, rest) = message.data.as_chunks::<32>();
+        if ids.is_empty() || ids.len() > ANNOUNCED_IDS || !rest.is_empty() {
+            return self.network.reject(message).await;
+        }
+        for id in ids.iter().copied().map(TxId) {
+            if !self.node.pool.knows(&id) && !self.admit(id, message.source).await {
+                return self.network.ignore(message).await;
+            }
+        }
+        self.network.accept(message).await;
+    }
+
+    /// Fetches an announced transaction into the pool, if the ledger could include it.
+    async fn admit(self: &Arc<Self>, id: TxId, source: PeerId) -> bool {
+        if self.node.store.transaction(&id).is_ok_and(|included| included.is_some()) {
+            return true;
+        }
+        let Some(candidate) = self.obtain(id, Some(source)).await else { return false };
+        let payable = Ledger::new(self.node.state(), &self.node.genesis)
+            .is_ok_and(|ledger| ledger.check(candidate.transaction()).is_ok());
+        payable && self.node.admit(candidate).is_ok()
+    }
+
+    /// Tells peers that these transactions are here.
+    pub(crate) async fn announce(&self, ids: &[TxId]) {
+        let data: Vec<u8> = ids.iter().flat_map(|id| id.0).collect();
+        if let Err(error) = self.network.publish(Topic::Pool, data.into()).await {
+            tracing::debug!(%error, "announcement not published");
+        }
+    }
+
+    /// Fetches the squares of blocks that were committed without them, latest first, for ever.
+    pub(crate) async fn backfill(self: Arc<Self>) {
+        loop {
+            let height = self.node.next_missing().await;
+            if self.square(height).await.is_none() {
+                tokio::time::sleep(BACKFILL_PAUSE).await;
+            }
+        }
+    }
+
+    async fn square(&self, height: Height) -> Option<()> {
+        let (block, placement) = self.node.placed(height).ok()??;
+        let Some(Hash::Sha256(data_root)) = block.header.data_hash else { return None };
+        let used = placement.index.entries().iter().map(|entry| entry.range().end).max()?;
+        let mut shares = Vec::with_capacity(placement.width.shares() * SHARE_BYTES);
+        let mut start = 0;
+        while start < used {
+            let count = (used - start).min(MAX_RANGE_SHARES);
+            shares.extend(self.range(height, &data_root, start, count).await?);
+            start += count;
+        }
+        shares.resize(placement.width.shares() * SHARE_BYTES, 0);
+        let node = self.node.clone();
+        tokio::task::spawn_blocking(move || {
+            let square = OriginalSquare::from_shares(placement.width, &shares).ok()?.commit(placement.index);
+            if square.data_root() != data_root {
+                tracing::error!(height, "the square does not have the data root of its header");
+                return None;
+            }
+            node.backfill(height, Arc::new(square)).map_err(|error| node.fail(&error)).ok()
+        })
+        .await
+        .ok()?
+    }
+
+    async fn range(&self, height: Height, data_root: &[u8; 32], start: u32, count: u32) -> Option<Vec<u8>> {
+        for peer in self.peers(Kind::Range, None) {
+            let Ok(bytes) = self.network.request(peer, Request::Range { height, start, count }).await else {
+                continue;
+            };
+            let verified =
+                RangeProof::decode(&bytes).ok().and_then(|proof| proof.verify(data_root, start..start + count).ok());
+            match verified {
+                Some(range) => return Some(range.into_bytes()),
+                None => self.network.report(peer, Offence::WrongProof).await,
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,226 @@
+//! A node's folder: configuration, keys, genesis, data.
+//!
+//! ```text
+//! HOME/node.toml          settings (see NodeConfig)
+//! HOME/genesis.json       the chain's beginning, the same on every node
+//! HOME/network.toml       what light clients start from; written once the chain has a block
+//! HOME/keys/*.key         32 bytes in hexadecimal, readable by the owner only
+//! HOME/db, HOME/engine    blocks and state; consensus' log and record of signatures
+//! HOME/running.json       where the running node listens
+//! ```
+
+use std::{
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use chain::{Genesis, SecretKey};
+use network::Multiaddr;
+use serde::{Deserialize, Serialize};
+
+/// `node.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Name in logs.
+    pub name: String,
+    /// Whether this node votes; if not, it follows and serves.
+    pub validator: bool,
+    /// Where the HTTP API and `/metrics` listen. Port 0 takes a free one, written to `running.json`.
+    pub api_listen: SocketAddr,
+    /// Where peers and light clients connect, as libp2p addresses; TCP and QUIC.
+    pub data_listen: Vec<Multiaddr>,
+    /// Peers to keep connections to. With none, the node is found by others only.
+    pub data_peers: Vec<Multiaddr>,
+    /// Where consensus listens.
+    pub engine_listen: Multiaddr,
+    /// Validators (or their sentries) to keep consensus connections to. With none that answers, the node does not
+    /// follow the chain.
+    pub engine_peers: Vec<Multiaddr>,
+    /// How long a proposal may take, in milliseconds. Too low for the largest block on this hardware: rounds fail
+    /// and the chain slows down. A dead proposer costs this much.
+    pub propose_timeout_ms: u64,
+}
+
+#[expect(clippy::unwrap_used, reason = "constants, exercised by the tests")]
+fn address(text: &str) -> Multiaddr {
+    text.parse().unwrap()
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            name: "weft".into(),
+            validator: false,
+            api_listen: SocketAddr::from(([127, 0, 0, 1], 26_658)),
+            data_listen: vec![address("/ip4/0.0.0.0/tcp/26660"), address("/ip4/0.0.0.0/udp/26660/quic-v1")],
+            data_peers: Vec::new(),
+            engine_listen: address("/ip4/0.0.0.0/tcp/26656"),
+            engine_peers: Vec::new(),
+            propose_timeout_ms: 3_000,
+        }
+    }
+}
+
+impl NodeConfig {
+    /// Every port chosen by the system, on loopback: for tests and development networks.
+    pub fn loopback(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            validator: true,
+            api_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data_listen: vec![address("/ip4/127.0.0.1/tcp/0"), address("/ip4/127.0.0.1/udp/0/quic-v1")],
+            engine_listen: address("/ip4/127.0.0.1/tcp/0"),
+            ..Self::default()
+        }
+    }
+}
+
+/// Where a running node listens, `running.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Process id.
+    pub pid: u32,
+    /// URL of the HTTP API.
+    pub api: String,
+    /// Dialable addresses for peers and light clients.
+    pub data: Vec<Multiaddr>,
+    /// Dialable address of consensus.
+    pub engine: Multiaddr,
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRole {
+    /// ed25519, signs votes.
+    Consensus,
+    /// ed25519, names the node to its peers on both networks.
+    Network,
+    /// secp256k1, the account that receives a validator's fees.
+    Operator,
+    /// secp256k1, the account of a development network's faucet.
+    Faucet,
+}
+
+impl KeyRole {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Consensus => "consensus.key",
+            Self::Network => "network.key",
+            Self::Operator => "operator.key",
+            Self::Faucet => "faucet.key",
+        }
+    }
+}
+
+/// A node's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// The folder at `path`, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes settings and genesis.
+    pub fn write(&self, config: &NodeConfig, genesis: &Genesis) -> Result<()> {
+        genesis.check()?;
+        fs::create_dir_all(&self.0).with_context(|| format!("cannot create {}", self.0.display()))?;
+        self.write_text("node.toml", &toml::to_string(config)?)?;
+        self.write_text("genesis.json", &serde_json::to_string_pretty(genesis)?)
+    }
+
+    /// Writes a file whole or not at all.
+    pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
+        let (path, fresh) = (self.path(name), self.path(&format!("{name}.new")));
+        fs::write(&fresh, text)
+            .and_then(|()| fs::rename(&fresh, &path))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Reads a file of the folder.
+    pub fn read(&self, name: &str) -> Result<String> {
+        let path = self.path(name);
+        fs::read_to_string(&path).with_context(|| {
+            format!("cannot read {}: is --home right? `da-node init --home {}` makes it", path.display(), self.0.display())
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> Result<NodeConfig> {
+        toml::from_str(&self.read("node.toml")?).with_context(|| format!("in {}", self.path("node.toml").display()))
+    }
+
+    /// The genesis.
+    pub fn genesis(&self) -> Result<Genesis> {
+        Ok(Genesis::from_json(&self.read("genesis.json")?)?)
+    }
+
+    /// Where the node of this folder listens, if it runs.
+    pub fn running(&self) -> Result<Running> {
+        Ok(serde_json::from_str(&self.read("running.json")?)?)
+    }
+
+    /// Whether the folder has this key.
+    pub fn has_key(&self, role: KeyRole) -> bool {
+        self.path("keys").join(role.file()).exists()
+    }
+
+    /// Reads a key.
+    pub fn key(&self, role: KeyRole) -> Result<[u8; 32]> {
+        let path = self.path("keys").join(role.file());
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read the key {}", path.display()))?;
+        let mut key = [0; 32];
+        hex::decode_to_slice(text.trim(), &mut key)
+            .with_context(|| format!("{} must hold 64 hexadecimal digits", path.display()))?;
+        Ok(key)
+    }
+
+    /// Writes a key that must not exist yet, for the owner's eyes only.
+    pub fn write_key(&self, role: KeyRole, key: &[u8; 32]) -> Result<()> {
+        let folder = self.path("keys");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        write_secret(&folder.join(role.file()), &hex::encode(key))
+    }
+
+    /// A fresh key, written to the folder.
+    pub fn make_key(&self, role: KeyRole) -> Result<[u8; 32]> {
+        let mut key = [0; 32];
+        // A scalar that secp256k1 does not take is drawn once in 2^128 times.
+        getrandom::fill(&mut key)?;
+        self.write_key(role, &key)?;
+        Ok(key)
+    }
+
+    /// The account key of this role.
+    pub fn account(&self, role: KeyRole) -> Result<SecretKey> {
+        Ok(SecretKey::from_bytes(&self.key(role)?)?)
+    }
+}
+
+/// Writes a secret to a file that does not exist yet and that only its owner can read.
+pub fn write_secret(path: &Path, text: &str) -> Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            bail!("{} exists already and is not overwritten; move it away first", path.display())
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
+    };
+    writeln!(file, "{text}")?;
+    file.sync_all()?;
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! The `da-node` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    da_node::commands::main()
+}

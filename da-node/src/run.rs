@@ -1,0 +1,208 @@
+//! One running node: its parts, the order in which they start and stop.
+//!
+//! ```text
+//!            ┌── network ◀── Serve ──┐
+//!  peers ────┤                       ├── Node ── RocksDB
+//!            └── engine  ◀── Agree ──┤
+//!  rollups ───── HTTP    ◀── Api ────┘
+//! ```
+//!
+//! Whatever part ends first ends the node. It stops outside in: HTTP, engine, network, database.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use axum::{Router, routing::get};
+use chain::{Checkpoint, NetworkConfig};
+use consensus::Timeouts;
+use network::{Keypair, Kind, Multiaddr, Network, Topic};
+use prometheus_client::registry::Registry;
+use tendermint::{account, chain::Id as ChainId};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
+
+use crate::{
+    agree::Agree,
+    api::{Api, Faucet},
+    fetch::Fetcher,
+    home::{Home, KeyRole, Running},
+    metrics::Metrics,
+    node::Node,
+    serve::Serve,
+    storage::Store,
+};
+
+/// How long the parts may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(4);
+
+/// A node that has started.
+#[derive(Debug)]
+pub struct RunningNode {
+    /// Where it listens.
+    pub running: Running,
+    node: Arc<Node>,
+    network: Network,
+    engine: consensus::Handle,
+    tasks: JoinSet<Result<()>>,
+    stop_http: oneshot::Sender<()>,
+}
+
+/// Starts the node of `home`.
+pub async fn start(home: &Home) -> Result<RunningNode> {
+    let (config, genesis) = (home.config()?, home.genesis()?);
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let store = Store::open(&home.path("db"), &genesis)?;
+    let node = Arc::new(Node::open(genesis, store, metrics)?);
+
+    let network_seed = home.key(KeyRole::Network)?;
+    let mut network_config =
+        network::Config::new(&node.genesis.chain_id, Keypair::ed25519_from_bytes(network_seed)?);
+    network_config.listen.clone_from(&config.data_listen);
+    network_config.bootstrap.clone_from(&config.data_peers);
+    network_config.serves = Kind::ALL.to_vec();
+    network_config.topics = vec![Topic::Headers, Topic::Pool];
+    let (network, gossip) = Network::start(network_config, Arc::new(Serve(node.clone())), &mut registry)
+        .await
+        .context("the data network did not start")?;
+
+    let fetcher = Arc::new(Fetcher::new(node.clone(), network.clone()));
+    let validator_seed = config.validator.then(|| home.key(KeyRole::Consensus)).transpose()?;
+    let proposer = consensus_address(&validator_seed.unwrap_or(network_seed))?;
+    if config.validator && node.validators().validator(proposer).is_none() {
+        bail!(
+            "this node's consensus key ({proposer}) is in no validator of genesis.json; set `validator = false` in {} \
+             to follow the chain without a vote",
+            home.path("node.toml").display()
+        );
+    }
+    let agree = Arc::new(Agree::new(node.clone(), fetcher.clone(), network.clone(), proposer));
+    let chain_id: ChainId = node.genesis.chain_id.parse().map_err(|error| anyhow!("chain_id: {error}"))?;
+    let mut engine_config =
+        consensus::Config::new(chain_id, home.path("engine"), config.engine_listen.clone(), network_seed);
+    engine_config.moniker.clone_from(&config.name);
+    engine_config.persistent_peers.clone_from(&config.engine_peers);
+    engine_config.validator_seed = validator_seed;
+    engine_config.timeouts =
+        Timeouts { propose: Duration::from_millis(config.propose_timeout_ms), ..Timeouts::default() };
+    let engine = consensus::start(engine_config, agree.clone()).await.context("consensus did not start")?;
+    agree.set_engine(engine.clone());
+
+    let faucet = home.has_key(KeyRole::Faucet).then(|| home.account(KeyRole::Faucet)).transpose()?.map(Faucet::new);
+    let api = Arc::new(Api::new(node.clone(), fetcher.clone(), network.clone(), engine.clone(), faucet));
+    let listener = TcpListener::bind(config.api_listen)
+        .await
+        .with_context(|| format!("api_listen {}: cannot listen there", config.api_listen))?;
+    let running = Running {
+        pid: std::process::id(),
+        api: format!("http://{}", listener.local_addr()?),
+        data: network.listen_addrs(),
+        engine: engine_address(&engine)?,
+    };
+
+    let mut tasks = JoinSet::new();
+    let (stop_http, stopped) = oneshot::channel();
+    let registry = Arc::new(registry);
+    let app = blob_api::router(api, blob_api::Config::default())
+        .merge(Router::new().route("/metrics", get(move || async move { metrics_text(&registry) })));
+    tasks.spawn(async move {
+        let stop = async move {
+            let _ = stopped.await;
+        };
+        axum::serve(listener, app).with_graceful_shutdown(stop).await.context("the HTTP server failed")
+    });
+    let following = fetcher.clone();
+    tasks.spawn(async move {
+        following.follow_pool(gossip).await;
+        Err(anyhow!("the data network's gossip ended"))
+    });
+    tasks.spawn(async move {
+        fetcher.backfill().await;
+        Ok(())
+    });
+    let ending = engine.clone();
+    tasks.spawn(async move { ending.join().await.context("consensus ended") });
+    let ending = network.clone();
+    tasks.spawn(async move { ending.join().await.context("the data network ended") });
+    let failing = node.clone();
+    tasks.spawn(async move { Err(anyhow!("{}", failing.failed().await)) });
+    let (writing, folder, reachable) = (node.clone(), home.clone(), running.clone());
+    tokio::spawn(async move {
+        if let Err(error) = write_network(&writing, &folder, &reachable).await {
+            tracing::warn!(%error, "network.toml not written");
+        }
+    });
+
+    home.write_text("running.json", &serde_json::to_string_pretty(&running)?)?;
+    tracing::info!(api = running.api, data = ?running.data, engine = %running.engine, "node runs");
+    Ok(RunningNode { running, node, network, engine, tasks, stop_http })
+}
+
+impl RunningNode {
+    /// The node's parts, for a caller in the same process.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Runs until a part ends or `stop` resolves, then stops the rest.
+    pub async fn until(mut self, stop: impl Future<Output = ()>) -> Result<()> {
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            ended = self.tasks.join_next() => match ended {
+                Some(Ok(result)) => result.and_then(|()| Err(anyhow!("a part of the node ended"))),
+                Some(Err(error)) => Err(error.into()),
+                None => Ok(()),
+            },
+        };
+        let _ = self.stop_http.send(());
+        let stopping = async {
+            let _ = self.engine.stop().await;
+            let _ = self.network.stop().await;
+        };
+        if tokio::time::timeout(STOP_LIMIT, stopping).await.is_err() {
+            tracing::warn!("some part did not stop within {STOP_LIMIT:?}");
+        }
+        self.tasks.shutdown().await;
+        outcome
+    }
+}
+
+/// Tendermint's address of the validator with this ed25519 seed.
+pub fn consensus_address(seed: &[u8; 32]) -> Result<account::Id> {
+    let public = ed25519_consensus::SigningKey::from(*seed).verification_key().to_bytes();
+    let key = tendermint::PublicKey::from_raw_ed25519(&public).context("not an ed25519 key")?;
+    Ok(account::Id::from(key))
+}
+
+fn engine_address(engine: &consensus::Handle) -> Result<Multiaddr> {
+    let view = engine.view();
+    let address = view.listening.first().context("consensus listens nowhere")?;
+    Ok(format!("{address}/p2p/{}", engine.peer_id()).parse()?)
+}
+
+fn metrics_text(registry: &Registry) -> String {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, registry) {
+        // Both registries end with a marker of their own; one document has one.
+        Ok(()) => text.trim_end_matches("# EOF\n").to_owned() + &consensus::metrics(),
+        Err(error) => format!("# {error}\n"),
+    }
+}
+
+/// Once the chain has a block, writes what light clients start from.
+async fn write_network(node: &Node, home: &Home, running: &Running) -> Result<()> {
+    let mut heads = node.heads();
+    let head = heads.wait_for(|head| head.last.is_some()).await?.clone();
+    let Some(last) = &head.last else { return Ok(()) };
+    let network = NetworkConfig {
+        chain_id: node.genesis.chain_id.clone(),
+        genesis_hash: node.genesis.hash(),
+        trusting_period_seconds: node.genesis.parameters.trusting_period_seconds,
+        bootstrap: running.data.iter().map(ToString::to_string).collect(),
+        api: vec![running.api.clone()],
+        checkpoint: Checkpoint {
+            height: last.header.height.value(),
+            hash: last.header.hash().as_bytes().try_into()?,
+        },
+    };
+    home.write_text("network.toml", &toml::to_string(&network)?)
+}

@@ -1,0 +1,121 @@
+//! Answers to peers: cells, lines and ranges of squares, indexes, headers, transactions, bodies.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chain::{Height, TxId};
+use erasure::{Axis, CommittedSquare, Coordinates};
+use network::{Answer, PeerId, Provider, Refusal, Request};
+
+use crate::{fetch::frame, node::Node, storage::StoreError};
+
+/// Serves what the node has.
+#[derive(Debug)]
+pub(crate) struct Serve(pub(crate) Arc<Node>);
+
+fn failed(error: StoreError) -> Refusal {
+    tracing::error!(%error, "a peer's request met a failing database");
+    Refusal::Busy
+}
+
+fn axis(axis: u8) -> Result<Axis, Refusal> {
+    match axis {
+        0 => Ok(Axis::Row),
+        1 => Ok(Axis::Column),
+        _ => Err(Refusal::Malformed),
+    }
+}
+
+impl Serve {
+    /// Answers from the square at `height`, on a thread that may take its time.
+    async fn from_square<F>(&self, height: Height, answer: F) -> Answer
+    where
+        F: FnOnce(&CommittedSquare) -> Option<Vec<u8>> + Send + 'static,
+    {
+        let node = self.0.clone();
+        let answered = tokio::task::spawn_blocking(move || {
+            let square = node.square(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
+            answer(&square).map(Bytes::from).ok_or(Refusal::Malformed)
+        });
+        answered.await.map_err(|_| Refusal::Busy)?
+    }
+
+    fn header(&self, height: Height) -> Answer {
+        let height = if height == 0 { self.0.tip() } else { height };
+        let block = self.0.light_block(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
+        Ok(block.encode().into())
+    }
+
+    fn headers(&self, from: Height, count: u32) -> Answer {
+        let mut blocks = Vec::new();
+        for height in from..from.saturating_add(count.into()) {
+            match self.0.light_block(height).map_err(failed)? {
+                Some(block) => blocks.push(block.encode()),
+                None => break,
+            }
+        }
+        if blocks.is_empty() { Err(Refusal::NotFound) } else { Ok(frame(blocks)) }
+    }
+
+    fn transactions(&self, ids: &[[u8; 32]]) -> Answer {
+        let mut found = Vec::new();
+        for id in ids.iter().copied().map(TxId) {
+            if let Some(candidate) = self.0.pool.get(&id) {
+                found.push(candidate.transaction().transaction().encode());
+            } else if let Some(included) = self.0.store.transaction(&id).map_err(failed)? {
+                let block = self.0.store.block(included.height).map_err(failed)?.ok_or(Refusal::NotFound)?;
+                found.extend(block.transactions.get(included.position as usize).map(chain::Transaction::encode));
+            }
+        }
+        if found.is_empty() { Err(Refusal::NotFound) } else { Ok(frame(found)) }
+    }
+
+    fn body(&self, commitment: &[u8; 32], offset: u64, len: u32) -> Answer {
+        let bytes = match self.0.pool.body(commitment) {
+            Some(blob) => Bytes::from_owner(blob.bytes().clone()),
+            None => {
+                let (height, position) = self.0.store.find(commitment).map_err(failed)?.ok_or(Refusal::NotFound)?;
+                let (parts, index) = self.0.store.index(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
+                let entry = index.entries().get(position as usize).ok_or(Refusal::NotFound)?;
+                let bytes = self.0.blob_bytes(height, &parts, entry).map_err(failed)?;
+                bytes.into()
+            }
+        };
+        let end = offset.saturating_add(len.into());
+        if end > bytes.len() as u64 {
+            return Err(Refusal::Malformed);
+        }
+        Ok(bytes.slice(offset as usize..end as usize))
+    }
+
+    fn index(&self, height: Height) -> Answer {
+        let (_, index) = self.0.store.index(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
+        Ok(index.encode().into())
+    }
+}
+
+#[async_trait::async_trait]
+impl Provider for Serve {
+    async fn serve(&self, _peer: PeerId, request: Request) -> Answer {
+        match request {
+            Request::Sample { height, row, column, axis: along } => {
+                let at = Coordinates { row, column, axis: axis(along)? };
+                self.from_square(height, move |square| square.sample(at).map(|sample| sample.encode())).await
+            }
+            Request::Line { height, axis: along, index } => {
+                let along = axis(along)?;
+                self.from_square(height, move |square| square.line(along, index.into()).map(|line| line.encode()))
+                    .await
+            }
+            Request::Range { height, start, count } => {
+                let range = start..start.saturating_add(count);
+                self.from_square(height, move |square| square.range(range).map(|range| range.encode())).await
+            }
+            Request::Index { height } => self.index(height),
+            Request::Header { height } => self.header(height),
+            Request::Headers { from, count } => self.headers(from, count),
+            Request::Transaction { ids } => self.transactions(&ids),
+            Request::Body { commitment, offset, len } => self.body(&commitment, offset, len),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Following headers: skipping, bisecting, stepping back, gossip, and what is too old.
+
+use std::time::Duration;
+
+use light_client::sampler::SkipReason;
+use light_client::{Args, Client, Config, Event, StartError};
+
+use crate::chain_of_blocks::{AGE, Chain, square};
+use crate::node::{Behaviour, Node, Running, config_for, impatient, shared, within};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_latest_block_comes_first_and_the_window_behind_it_follows() {
+    let chain = shared(Chain::of(&[2; 20]));
+    let node = Node::start(&chain, Behaviour::Honest).await;
+    let home = tempfile::tempdir().unwrap();
+    let config = Config { catch_up: 5, keep: 10, ..impatient() };
+    let network = config_for(&chain, 1, &[&node]);
+    let mut running = Running::start(network, home.path(), config).await;
+    let first = running
+        .until(|event| match event {
+            Event::HeaderVerified { height } => Some(*height),
+            _ => None,
+        })
+        .await;
+    assert_eq!(first, 20);
+    running.until_available(16..=20).await;
+    let status = running.client.status().await.unwrap();
+    let states: Vec<_> = status.heights.iter().map(|r| (r.height, r.state.word())).collect();
+    let expected = (11..=20).rev().map(|h| (h, if h > 15 { "available" } else { "skipped" }));
+    assert_eq!(states, expected.collect::<Vec<_>>());
+    running.client.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_are_bisected_where_the_validators_changed() {
+    let mut blocks = Chain::rotating(1);
+    for height in 1..=20 {
+        blocks.push(square(2, height));
+    }
+    let chain = shared(blocks);
+    let node = Node::start(&chain, Behaviour::Honest).await;
+    let home = tempfile::tempdir().unwrap();
+    let config = config_for(&chain, 1, &[&node]);
+    let mut running = Running::start(config, home.path(), impatient()).await;
+    let mut skipped = false;
+    let mut open: Vec<u64> = (1..=20).collect();
+    running
+        .until(|event| {
+            match event {
+                Event::Available { height, .. } => open.retain(|open| open != height),
+                Event::Skipped { reason, .. } => skipped |= *reason == SkipReason::OutsideWindow,
+                Event::PeerDropped { reason, .. } => panic!("{reason}"),
+                _ => {}
+            }
+            open.is_empty().then_some(())
+        })
+        .await;
+    assert!(!skipped);
+    running.client.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gossip_brings_new_headers_without_polling() {
+    let chain = shared(Chain::of(&[2, 4]));
+    let node = Node::start(&chain, Behaviour::Honest).await;
+    let home = tempfile::tempdir().unwrap();
+    let config = Config { poll_after: Duration::from_secs(24 * 3_600), ..impatient() };
+    let network = config_for(&chain, 1, &[&node]);
+    let mut running = Running::start(network, home.path(), config).await;
+    running.until_available(1..=2).await;
+    for height in 3..=5 {
+        chain.write().unwrap().push(square(4, height as u8));
+        node.gossip_latest().await;
+        running.until_available([height]).await;
+    }
+    running.client.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_older_than_the_trusting_period_ends_the_client_and_says_why() {
+    let chain = shared(Chain::of(&[2, 4]));
+    let node = Node::start(&chain, Behaviour::Honest).await;
+    let home = tempfile::tempdir().unwrap();
+    let mut network = config_for(&chain, 1, &[&node]);
+    network.trusting_period_seconds = AGE.as_secs() / 2;
+    let running = Running::start(network, home.path(), impatient()).await;
+    let error = within(running.client.join()).await.unwrap_err().to_string();
+    assert!(error.contains("newer checkpoint"), "{error}");
+    assert!(error.contains("trusting period is 1800 s"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_settings_are_refused_with_the_field() {
+    let chain = shared(Chain::of(&[2]));
+    let home = tempfile::tempdir().unwrap();
+    let start = async |network| {
+        let args = Args { network, home: home.path().to_owned(), config: impatient() };
+        Client::start(args).await.map(|_| ()).unwrap_err()
+    };
+    let mut network = config_for(&chain, 1, &[]);
+    network.bootstrap = vec!["nowhere".to_owned()];
+    let error = start(network).await;
+    assert!(matches!(&error, StartError::Bootstrap { address, .. } if address == "nowhere"));
+
+    let mut network = config_for(&chain, 1, &[]);
+    network.genesis_hash = [8; 32];
+    let error = start(network).await.to_string();
+    assert!(error.contains("use another --home"), "{error}");
+}

@@ -1,0 +1,11 @@
+//! Clients against real swarms on loopback that serve, withhold and lie.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
+
+mod adversary;
+mod binary;
+mod chain_of_blocks;
+mod following;
+mod node;
+mod restart;
+mod sampling;

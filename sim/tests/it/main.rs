@@ -1,0 +1,7 @@
+//! The simulator and its command, from outside.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
+
+mod command;
+mod pattern;
+mod sampling;
