@@ -4,7 +4,7 @@ use chain::{Action, Address, BlobHeader, KzgOpening, Payload, Transaction, fees}
 use erasure::{ForeignCommitment, ForeignKind, Namespace};
 
 /// Blocks that a submission may wait at most, and a quote is good for.
-pub const HORIZON_LIMIT: u64 = 100;
+pub const HORIZON_LIMIT: u64 = chain::SUBMIT_HORIZON;
 
 /// Bytes of one EIP-4844 blob.
 pub(crate) const KZG_CHUNK_BYTES: usize = 131_072;

@@ -95,7 +95,12 @@ impl SecretKey {
     }
 
     /// Signs `payload`; `kzg` holds one opening for each EIP-4844 chunk of its blobs, in order.
-    pub fn sign(&self, payload: Payload, kzg: Vec<KzgOpening>, domain: &Domain) -> Result<Transaction, KeyError> {
+    pub fn sign(
+        &self,
+        payload: Payload,
+        kzg: Vec<KzgOpening>,
+        domain: &Domain,
+    ) -> Result<Transaction, KeyError> {
         let digest = payload.digest(domain);
         let (signature, id) = self.0.sign_prehash_recoverable(&digest).map_err(|_| KeyError::SecretKey)?;
         let mut bytes = [0; 65];

@@ -189,7 +189,8 @@ pub fn propose<S: StateStore>(
     let transactions: Vec<_> = chosen.iter().map(|c| c.transaction.clone()).collect();
     let applied = apply(genesis, state, &transactions, &proposer)?;
     let square = applied.square(chosen)?;
-    let earliest = (parent.time(genesis) + std::time::Duration::from_millis(1)).map_err(|_| BlockError::Time)?;
+    let earliest =
+        (parent.time(genesis) + std::time::Duration::from_millis(1)).map_err(|_| BlockError::Time)?;
     let mut header = expected_header(genesis, parent, proposer, now.max(earliest))?;
     header.data_hash = Some(Hash::Sha256(square.data_root()));
     Ok(applied.into_valid(header, parent, &transactions, Some(square)))
@@ -302,10 +303,13 @@ fn apply<S: StateStore>(
         erasure::transaction_blob(&transaction_list(transactions.iter().map(|t| t.transaction())));
     let limit = parameters.transaction_blob_bytes as usize;
     if transaction_blob.len() > limit {
-        return Err(BlockError::TooMany { what: "transaction blob bytes", got: transaction_blob.len(), limit });
+        return Err(BlockError::TooMany {
+            what: "transaction blob bytes",
+            got: transaction_blob.len(),
+            limit,
+        });
     }
-    let placement =
-        place_blobs(genesis, &transaction_blob, transactions.iter().map(|t| t.transaction()))?;
+    let placement = place_blobs(genesis, &transaction_blob, transactions.iter().map(|t| t.transaction()))?;
     Ok(Applied { transaction_blob, placement, update: ledger.finish()?, receipts })
 }
 
@@ -359,7 +363,8 @@ fn expected_header(
     let empty = simple_hash_from_byte_vectors::<Sha256>(&[] as &[Vec<u8>]);
     Ok(Header {
         version: Version { block: BLOCK_PROTOCOL, app: RULES_VERSION },
-        chain_id: chain::Id::try_from(genesis.chain_id.as_str()).map_err(|_| BlockError::Header("chain_id"))?,
+        chain_id: chain::Id::try_from(genesis.chain_id.as_str())
+            .map_err(|_| BlockError::Header("chain_id"))?,
         height,
         time,
         last_block_id: parent.last.as_ref().map(|last| last.commit.block_id),
@@ -368,7 +373,8 @@ fn expected_header(
         validators_hash: parent.validators.hash(),
         next_validators_hash: parent.next_validators.hash(),
         consensus_hash: genesis.parameters.hash(),
-        app_hash: AppHash::try_from(parent.state_root.to_vec()).map_err(|_| BlockError::Header("app_hash"))?,
+        app_hash: AppHash::try_from(parent.state_root.to_vec())
+            .map_err(|_| BlockError::Header("app_hash"))?,
         last_results_hash: Some(Hash::Sha256(empty)),
         evidence_hash: Some(Hash::Sha256(empty)),
         proposer_address: proposer,
@@ -424,13 +430,21 @@ fn check_header(
 }
 
 /// More than two thirds of `validators` signed `header` in `commit`.
-pub fn verify_last_commit(header: &Header, commit: &Commit, validators: &validator::Set) -> Result<(), BlockError> {
+pub fn verify_last_commit(
+    header: &Header,
+    commit: &Commit,
+    validators: &validator::Set,
+) -> Result<(), BlockError> {
     let bad = |error: String| BlockError::LastCommit(error);
     if commit.block_id.hash != header.hash() {
         return Err(bad("signs another header".into()));
     }
     if commit.signatures.len() != validators.validators().len() {
-        return Err(bad(format!("{} signatures for {} validators", commit.signatures.len(), validators.validators().len())));
+        return Err(bad(format!(
+            "{} signatures for {} validators",
+            commit.signatures.len(),
+            validators.validators().len()
+        )));
     }
     let signed = SignedHeader::new(header.clone(), commit.clone()).map_err(|error| bad(error.to_string()))?;
     ProdVotingPowerCalculator::default()

@@ -112,7 +112,9 @@ pub enum BodyError {
     #[error("foreign: the bytes do not match their {0} commitment")]
     Foreign(ForeignKind),
     /// A 32-byte word that is no field element.
-    #[error("body: chunk {chunk} is not an EIP-4844 blob: every 32-byte word must be below the BLS12-381 scalar order")]
+    #[error(
+        "body: chunk {chunk} is not an EIP-4844 blob: every 32-byte word must be below the BLS12-381 scalar order"
+    )]
     NotCanonical {
         /// Which 131,072 bytes.
         chunk: usize,

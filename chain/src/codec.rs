@@ -172,9 +172,9 @@ fn blob_message(blob: &BlobHeader) -> BlobMessage {
 pub(crate) fn decode_transaction(bytes: &[u8]) -> Result<Transaction, DecodeError> {
     let message = TransactionMessage::decode(bytes)?;
     let action = match message.action.ok_or(DecodeError::Missing("action"))? {
-        ActionMessage::SubmitBlobs(submit) => Action::SubmitBlobs {
-            blobs: submit.blobs.iter().map(decode_blob).collect::<Result<_, _>>()?,
-        },
+        ActionMessage::SubmitBlobs(submit) => {
+            Action::SubmitBlobs { blobs: submit.blobs.iter().map(decode_blob).collect::<Result<_, _>>()? }
+        }
         ActionMessage::Transfer(transfer) => Action::Transfer {
             to: Address::from_bytes(fixed("transfer.to", &transfer.to)?),
             amount: transfer.amount,
@@ -249,7 +249,10 @@ pub(crate) fn decode_submission(bytes: &[u8]) -> Result<Submission, DecodeError>
     if message.bodies.len() != blobs {
         return Err(DecodeError::Field {
             field: "bodies",
-            reason: format!("the transaction announces {blobs} blobs, {} bodies came along", message.bodies.len()),
+            reason: format!(
+                "the transaction announces {blobs} blobs, {} bodies came along",
+                message.bodies.len()
+            ),
         });
     }
     Ok(Submission { transaction, bodies: message.bodies })

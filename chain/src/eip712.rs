@@ -81,10 +81,8 @@ impl Words {
 }
 
 fn blob_hash(blob: &BlobHeader) -> [u8; 32] {
-    let foreign = blob
-        .foreign
-        .iter()
-        .map(|f| Words::of_type(FOREIGN_TYPE).number(f.kind as u64).word(f.value).hash());
+    let foreign =
+        blob.foreign.iter().map(|f| Words::of_type(FOREIGN_TYPE).number(f.kind as u64).word(f.value).hash());
     Words::of_type(&[BLOB_TYPE, FOREIGN_TYPE].concat())
         .bytes(blob.namespace.as_bytes())
         .word(blob.commitment)

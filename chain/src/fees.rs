@@ -68,7 +68,8 @@ impl FeeRules {
 
 /// `factor · e^(numerator / denominator)` by its Taylor series, as EIP-4844 defines it.
 fn fake_exponential(factor: u64, numerator: u64, denominator: u64) -> u64 {
-    let (factor, numerator, denominator) = (u128::from(factor), u128::from(numerator), u128::from(denominator));
+    let (factor, numerator, denominator) =
+        (u128::from(factor), u128::from(numerator), u128::from(denominator));
     let mut term = factor * denominator;
     let mut sum = 0u128;
     let mut i = 1u128;

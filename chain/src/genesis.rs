@@ -83,7 +83,8 @@ impl Parameters {
         }
         let square_bytes = self.width().shares() as u64 * erasure::SHARE_BYTES as u64;
         if self.max_blob_bytes == 0 || self.max_blob_bytes > square_bytes {
-            let reason = format!("must be 1 to the {square_bytes} bytes of a square, got {}", self.max_blob_bytes);
+            let reason =
+                format!("must be 1 to the {square_bytes} bytes of a square, got {}", self.max_blob_bytes);
             return bad("parameters.max_blob_bytes", reason);
         }
         if self.trusting_period_seconds >= self.unbonding_seconds {
@@ -96,8 +97,10 @@ impl Parameters {
             );
         }
         if self.idle_interval_ms < self.block_interval_ms {
-            let reason =
-                format!("must be at least block_interval_ms ({}), got {}", self.block_interval_ms, self.idle_interval_ms);
+            let reason = format!(
+                "must be at least block_interval_ms ({}), got {}",
+                self.block_interval_ms, self.idle_interval_ms
+            );
             return bad("parameters.idle_interval_ms", reason);
         }
         if self.burn_percent > 100 {
@@ -125,7 +128,6 @@ pub struct GenesisAccount {
     pub balance: Amount,
 }
 
-
 /// A validator of the first set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,10 +146,11 @@ pub struct GenesisValidator {
 impl GenesisValidator {
     /// The validator as Tendermint knows it.
     pub fn info(&self) -> Result<validator::Info, GenesisError> {
-        let key = tendermint::PublicKey::from_raw_ed25519(&self.public_key).ok_or_else(|| GenesisError::Field {
-            field: "validators.public_key",
-            reason: format!("{} is no ed25519 key", hex::encode(self.public_key)),
-        })?;
+        let key =
+            tendermint::PublicKey::from_raw_ed25519(&self.public_key).ok_or_else(|| GenesisError::Field {
+                field: "validators.public_key",
+                reason: format!("{} is no ed25519 key", hex::encode(self.public_key)),
+            })?;
         Ok(validator::Info::new(key, self.power.into()))
     }
 }
@@ -172,7 +175,8 @@ pub struct Genesis {
 impl Genesis {
     /// Reads and checks `genesis.json`.
     pub fn from_json(text: &str) -> Result<Self, GenesisError> {
-        let genesis: Self = serde_json::from_str(text).map_err(|error| GenesisError::Json(error.to_string()))?;
+        let genesis: Self =
+            serde_json::from_str(text).map_err(|error| GenesisError::Json(error.to_string()))?;
         genesis.check()?;
         Ok(genesis)
     }
@@ -181,8 +185,12 @@ impl Genesis {
     pub fn check(&self) -> Result<(), GenesisError> {
         let bad = |field, reason: String| Err(GenesisError::Field { field, reason });
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if self.chain_id.is_empty() || self.chain_id.len() > CHAIN_ID_CHARS || !self.chain_id.chars().all(allowed) {
-            let reason = format!("1 to {CHAIN_ID_CHARS} of letters, digits, '-', '_', '.'; got '{}'", self.chain_id);
+        if self.chain_id.is_empty()
+            || self.chain_id.len() > CHAIN_ID_CHARS
+            || !self.chain_id.chars().all(allowed)
+        {
+            let reason =
+                format!("1 to {CHAIN_ID_CHARS} of letters, digits, '-', '_', '.'; got '{}'", self.chain_id);
             return bad("chain_id", reason);
         }
         self.parameters.check()?;

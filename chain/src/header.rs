@@ -12,7 +12,11 @@ use tendermint_light_client_verifier::{
 };
 use tendermint_proto::v0_38::types as raw;
 
-use crate::{Height, codec::DecodeError, genesis::Checkpoint};
+use crate::{
+    Height,
+    codec::{DecodeError, fixed},
+    genesis::Checkpoint,
+};
 
 /// Longest encoding of a light block: 10,000 validators with their signatures and keys fit.
 const LIGHT_BLOCK_BYTES: usize = 4 * 1024 * 1024;
@@ -50,7 +54,8 @@ impl LightBlock {
         LightBlockMessage {
             signed_header: Some(self.signed_header.clone().into()),
             validators: Some(self.validators.clone().into()),
-            next_validators: (self.next_validators != self.validators).then(|| self.next_validators.clone().into()),
+            next_validators: (self.next_validators != self.validators)
+                .then(|| self.next_validators.clone().into()),
         }
         .encode_to_vec()
     }
@@ -62,10 +67,14 @@ impl LightBlock {
             return Err(DecodeError::TooMany { field: "light_block.bytes", limit, got: bytes.len() });
         }
         let message = LightBlockMessage::decode(bytes)?;
-        let bad = |field| move |error: tendermint::Error| DecodeError::Field { field, reason: error.to_string() };
+        let bad =
+            |field| move |error: tendermint::Error| DecodeError::Field { field, reason: error.to_string() };
         let signed_header = message.signed_header.ok_or(DecodeError::Missing("signed_header"))?;
-        let validators: validator::Set =
-            message.validators.ok_or(DecodeError::Missing("validators"))?.try_into().map_err(bad("validators"))?;
+        let validators: validator::Set = message
+            .validators
+            .ok_or(DecodeError::Missing("validators"))?
+            .try_into()
+            .map_err(bad("validators"))?;
         Ok(Self {
             signed_header: signed_header.try_into().map_err(bad("signed_header"))?,
             next_validators: match message.next_validators {
@@ -90,9 +99,38 @@ impl LightBlock {
         if self.validators.hash() != header.validators_hash
             || self.next_validators.hash() != header.next_validators_hash
         {
-            return Err(HeaderError::Invalid("the validator sets are not those that the header names".into()));
+            return Err(HeaderError::Invalid(
+                "the validator sets are not those that the header names".into(),
+            ));
         }
         Ok(())
+    }
+}
+
+/// What gossip says of a new header: that it exists. Commits of one header differ from node to node, so the header
+/// itself would spread once for each; the hint has the same bytes everywhere. It proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderHint {
+    /// The height.
+    pub height: Height,
+    /// The header's hash.
+    pub hash: [u8; 32],
+}
+
+impl HeaderHint {
+    /// `height: u64 BE ‖ hash`.
+    pub fn encode(&self) -> Vec<u8> {
+        [&self.height.to_be_bytes()[..], &self.hash].concat()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (height, hash) = bytes.split_at_checked(8).ok_or(DecodeError::Length {
+            field: "header_hint",
+            expected: 40,
+            got: bytes.len(),
+        })?;
+        Ok(Self { height: u64::from_be_bytes(fixed("height", height)?), hash: fixed("hash", hash)? })
     }
 }
 
@@ -175,7 +213,8 @@ impl VerifiedHeader {
     /// The header just before, which this one names by its hash.
     pub fn step_back(&self, block: LightBlock) -> Result<Self, HeaderError> {
         let named = self.block.signed_header.header.last_block_id.map(|id| id.hash);
-        let follows = block.height().checked_add(1).map(|next| next.cmp(&self.height())) == Some(Ordering::Equal);
+        let follows =
+            block.height().checked_add(1).map(|next| next.cmp(&self.height())) == Some(Ordering::Equal);
         if !follows || named != Some(block.signed_header.header.hash()) {
             return Err(HeaderError::NotThePredecessor { height: self.height() });
         }
@@ -217,7 +256,10 @@ impl VerifiedHeader {
 fn check_age(time: Time, now: Time, options: &TrustOptions) -> Result<(), HeaderError> {
     let age = now.duration_since(time).unwrap_or_default();
     if age >= options.trusting_period {
-        return Err(HeaderError::TooOld { age_seconds: age.as_secs(), limit_seconds: options.trusting_period.as_secs() });
+        return Err(HeaderError::TooOld {
+            age_seconds: age.as_secs(),
+            limit_seconds: options.trusting_period.as_secs(),
+        });
     }
     Ok(())
 }

@@ -124,7 +124,11 @@ impl<'a, S: StateStore> Ledger<'a, S> {
     }
 
     /// Includes `transaction` in a block of the validator whose account is `proposer`.
-    pub fn apply(&mut self, transaction: &VerifiedTransaction, proposer: Address) -> Result<Receipt, LedgerError> {
+    pub fn apply(
+        &mut self,
+        transaction: &VerifiedTransaction,
+        proposer: Address,
+    ) -> Result<Receipt, LedgerError> {
         let receipt = self.check(transaction)?;
         let sender = transaction.sender();
         let tips = receipt.tip * receipt.shares;
@@ -142,8 +146,11 @@ impl<'a, S: StateStore> Ledger<'a, S> {
 
     fn withdraw(&mut self, account: Address, amount: Amount) -> Result<(), LedgerError> {
         let balance = self.balance(&account)?;
-        let rest =
-            balance.checked_sub(amount).ok_or(LedgerError::Underfunded { account, balance, needed: amount })?;
+        let rest = balance.checked_sub(amount).ok_or(LedgerError::Underfunded {
+            account,
+            balance,
+            needed: amount,
+        })?;
         self.balances.insert(account, rest);
         Ok(())
     }

@@ -29,21 +29,24 @@ mod transaction;
 
 pub use address::{Address, KeyError, SecretKey};
 pub use block::{
-    Block, BlockError, Candidate, Parent, Selected, ValidBlock, is_early, place, propose, select, validate, validate_decided,
-    verify_last_commit,
+    Block, BlockError, Candidate, Parent, Selected, ValidBlock, is_early, place, propose, select, validate,
+    validate_decided, verify_last_commit,
 };
 pub use body::{BodyError, CheckedBlob};
 pub use codec::DecodeError;
 pub use eip712::Domain;
-pub use genesis::{Checkpoint, Genesis, GenesisAccount, GenesisError, GenesisValidator, NetworkConfig, Parameters};
+pub use genesis::{
+    Checkpoint, Genesis, GenesisAccount, GenesisError, GenesisValidator, NetworkConfig, Parameters,
+};
+pub use header::{HeaderError, HeaderHint, LightBlock, TrustOptions, VerifiedHeader};
 pub use hex_text::HexError;
-pub use header::{HeaderError, LightBlock, TrustOptions, VerifiedHeader};
 pub use ledger::{Ledger, LedgerError, Receipt};
 pub use outcome::{Outcome, Reason, TxStatus};
 pub use proposal::Proposal;
 pub use state::{MemoryState, State, StateError, StateStore, StateUpdate};
 pub use transaction::{
-    Action, BlobHeader, KzgOpening, OTHER_HORIZON, Payload, SUBMIT_HORIZON, Submission, Transaction, TransactionError, TxId, VerifiedTransaction,
+    Action, BlobHeader, KzgOpening, OTHER_HORIZON, Payload, SUBMIT_HORIZON, Submission, Transaction,
+    TransactionError, TxId, VerifiedTransaction,
 };
 
 /// A sum of money in nano: 10^9 nano are one WEFT. Sums are checked; nothing wraps.

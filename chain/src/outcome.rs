@@ -41,7 +41,9 @@ pub enum Reason {
         height: Height,
     },
     /// A commitment that this node knows nothing of, which proves nothing.
-    #[error("no block up to height {tip} holds this commitment as far as this node knows, which proves nothing")]
+    #[error(
+        "no block up to height {tip} holds this commitment as far as this node knows, which proves nothing"
+    )]
     Unknown {
         /// What the node has.
         tip: Height,

@@ -75,8 +75,16 @@ impl Proposal {
         limited("ids", message.ids.len())?;
         Ok(Self {
             header,
-            ids: message.ids.iter().map(|id| Ok(TxId(fixed("ids", id)?))).collect::<Result<_, DecodeError>>()?,
-            last_commit: message.last_commit.map(TryInto::try_into).transpose().map_err(bad("last_commit"))?,
+            ids: message
+                .ids
+                .iter()
+                .map(|id| Ok(TxId(fixed("ids", id)?)))
+                .collect::<Result<_, DecodeError>>()?,
+            last_commit: message
+                .last_commit
+                .map(TryInto::try_into)
+                .transpose()
+                .map_err(bad("last_commit"))?,
         })
     }
 }
@@ -102,8 +110,16 @@ impl Block {
                 .ok_or(DecodeError::Missing("header"))?
                 .try_into()
                 .map_err(bad("header"))?,
-            last_commit: message.last_commit.map(TryInto::try_into).transpose().map_err(bad("last_commit"))?,
-            transactions: message.transactions.iter().map(|t| Transaction::decode(t)).collect::<Result<_, _>>()?,
+            last_commit: message
+                .last_commit
+                .map(TryInto::try_into)
+                .transpose()
+                .map_err(bad("last_commit"))?,
+            transactions: message
+                .transactions
+                .iter()
+                .map(|t| Transaction::decode(t))
+                .collect::<Result<_, _>>()?,
         })
     }
 }

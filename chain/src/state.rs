@@ -158,7 +158,12 @@ impl<'a, S: StateStore> State<'a, S> {
                 .iter()
                 .map(|(k, n)| Ok((bytes(k)?, node(n)?)))
                 .collect::<Result<_, StateError>>()?,
-            values: batch.node_batch.values().iter().map(|((_, key), value)| (key.0, value.clone())).collect(),
+            values: batch
+                .node_batch
+                .values()
+                .iter()
+                .map(|((_, key), value)| (key.0, value.clone()))
+                .collect(),
             stale: batch
                 .stale_node_index_batch
                 .iter()
@@ -219,6 +224,10 @@ impl StateStore for MemoryState {
     }
 
     fn value(&self, key_hash: &[u8; 32], at_most: Height) -> Result<Option<Vec<u8>>, StateError> {
-        Ok(self.values.range((*key_hash, 0)..=(*key_hash, at_most)).next_back().and_then(|(_, value)| value.clone()))
+        Ok(self
+            .values
+            .range((*key_hash, 0)..=(*key_hash, at_most))
+            .next_back()
+            .and_then(|(_, value)| value.clone()))
     }
 }

@@ -65,7 +65,8 @@ impl BlobHeader {
         for kind in kinds {
             match kind {
                 ForeignKind::Eip4844 => foreign.extend(kzg.iter().map(KzgOpening::foreign)),
-                kind => foreign.push(body::hash_foreign(kind, bytes).ok_or(TransactionError::ForeignInactive(kind))?),
+                kind => foreign
+                    .push(body::hash_foreign(kind, bytes).ok_or(TransactionError::ForeignInactive(kind))?),
             }
         }
         Ok(Self {
@@ -88,7 +89,11 @@ impl BlobHeader {
 
     fn check(&self, at: usize, parameters: &Parameters) -> Result<(), TransactionError> {
         if self.len == 0 || self.len > parameters.max_blob_bytes {
-            return Err(TransactionError::BlobLength { blob: at, got: self.len, limit: parameters.max_blob_bytes });
+            return Err(TransactionError::BlobLength {
+                blob: at,
+                got: self.len,
+                limit: parameters.max_blob_bytes,
+            });
         }
         if self.namespace.is_reserved() {
             return Err(TransactionError::ReservedNamespace { blob: at });
@@ -201,11 +206,18 @@ impl Transaction {
 
     /// Shares charged: its own bytes, and what each blob counts.
     pub fn shares(&self) -> u64 {
-        self.blobs().iter().map(BlobHeader::shares).fold(shares_for(self.encode().len() as u64), u64::saturating_add)
+        self.blobs()
+            .iter()
+            .map(BlobHeader::shares)
+            .fold(shares_for(self.encode().len() as u64), u64::saturating_add)
     }
 
     /// Checks all that can be checked without the ledger and the bodies: limits first, then the signature.
-    pub fn verify(self, domain: &Domain, parameters: &Parameters) -> Result<VerifiedTransaction, TransactionError> {
+    pub fn verify(
+        self,
+        domain: &Domain,
+        parameters: &Parameters,
+    ) -> Result<VerifiedTransaction, TransactionError> {
         if let Action::SubmitBlobs { blobs } = &self.payload.action {
             let limit = parameters.blobs_per_transaction as usize;
             if blobs.is_empty() || blobs.len() > limit {
@@ -215,8 +227,13 @@ impl Transaction {
                 blob.check(at, parameters)?;
             }
         }
-        let claimed: Vec<_> =
-            self.blobs().iter().flat_map(|b| &b.foreign).filter(|f| f.kind == ForeignKind::Eip4844).cloned().collect();
+        let claimed: Vec<_> = self
+            .blobs()
+            .iter()
+            .flat_map(|b| &b.foreign)
+            .filter(|f| f.kind == ForeignKind::Eip4844)
+            .cloned()
+            .collect();
         if claimed.len() > KZG_CHUNKS_PER_BLOCK {
             return Err(TransactionError::KzgCount { got: claimed.len(), limit: KZG_CHUNKS_PER_BLOCK });
         }
@@ -366,7 +383,9 @@ pub enum TransactionError {
         limit: usize,
     },
     /// The openings are not those that the versioned hashes name.
-    #[error("kzg: the {got} openings do not hash to the {claimed} eip4844 commitments of the blobs, in order")]
+    #[error(
+        "kzg: the {got} openings do not hash to the {claimed} eip4844 commitments of the blobs, in order"
+    )]
     KzgOpenings {
         /// Commitments in the blobs.
         claimed: usize,

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chain::{Block, BlockError, Proposal, is_early};
+use chain::{Block, BlockError, HeaderHint, Proposal, is_early};
 use consensus::{AppError, Application, DecidedValue, NextHeight, Payload, SyncFault, Verdict};
 use network::{Network, Topic};
 use tendermint::{
@@ -40,7 +40,12 @@ pub(crate) struct Agree {
 
 impl Agree {
     /// An application for the validator (or follower) with this consensus address.
-    pub(crate) fn new(node: Arc<Node>, fetcher: Arc<Fetcher>, network: Network, proposer: account::Id) -> Self {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        fetcher: Arc<Fetcher>,
+        network: Network,
+        proposer: account::Id,
+    ) -> Self {
         Self { node, fetcher, network, proposer, engine: OnceLock::new() }
     }
 
@@ -56,6 +61,15 @@ impl Agree {
             height: Height::try_from(parent.next_height()).map_err(|error| error.to_string())?,
             validators: parent.validators.clone(),
         })
+    }
+
+    /// The instant `ms` milliseconds after the latest header's time; now for the first block.
+    fn since_last(&self, ms: u64) -> Instant {
+        let passed =
+            self.node.head().last.as_ref().map_or(Duration::MAX, |last| {
+                clock::now().duration_since(last.header.time).unwrap_or_default()
+            });
+        Instant::now() + Duration::from_millis(ms).saturating_sub(passed)
     }
 
     /// Runs `work` on a thread that may block.
@@ -75,7 +89,9 @@ impl Agree {
         let (node, fetcher, engine) = (self.node.clone(), self.fetcher.clone(), self.engine.get().cloned());
         tokio::spawn(async move {
             while node.head().next_height() == height.value() {
-                if fetcher.obtain_all(&proposal.ids).await.is_ok() && !is_early(&proposal.header, clock::now()) {
+                if fetcher.obtain_all(&proposal.ids).await.is_ok()
+                    && !is_early(&proposal.header, clock::now())
+                {
                     if let Some(engine) = engine {
                         engine.completed(height).await;
                     }
@@ -94,13 +110,9 @@ impl Application for Agree {
     }
 
     async fn ready_to_start(&self, _height: Height) {
-        let head = self.node.head();
         let parameters = &self.node.genesis.parameters;
-        let Some(last) = &head.last else { return };
-        let since = clock::now().duration_since(last.header.time).unwrap_or_default();
-        let left = |ms: u64| Instant::now() + Duration::from_millis(ms).saturating_sub(since);
-        let (interval, idle) = (left(parameters.block_interval_ms), left(parameters.idle_interval_ms));
-        tokio::time::sleep_until(interval).await;
+        tokio::time::sleep_until(self.since_last(parameters.block_interval_ms)).await;
+        let idle = self.since_last(parameters.idle_interval_ms);
         let mut changes = self.node.pool.changes();
         let work = async {
             loop {
@@ -114,6 +126,8 @@ impl Application for Agree {
     }
 
     async fn propose(&self, _height: Height, _round: u32, _deadline: Instant) -> Result<Payload, AppError> {
+        // Others may have started the height while this node would still have waited.
+        tokio::time::sleep_until(self.since_last(self.node.genesis.parameters.block_interval_ms)).await;
         let proposer = self.proposer;
         let valid = self.blocking(move |node| node.propose(proposer, clock::now())).await?;
         let proposal = valid.proposal(&self.node.genesis);
@@ -172,7 +186,12 @@ impl Application for Agree {
         Ok(self.node.store.undecided(height.value())?.into_iter().map(Bytes::from).collect())
     }
 
-    async fn commit(&self, height: Height, payload: &Payload, commit: Commit) -> Result<NextHeight, AppError> {
+    async fn commit(
+        &self,
+        height: Height,
+        payload: &Payload,
+        commit: Commit,
+    ) -> Result<NextHeight, AppError> {
         let header = payload.header.hash();
         let valid = self.blocking(move |node| node.commit(height.value(), header, commit)).await?;
         tracing::info!(
@@ -183,7 +202,7 @@ impl Application for Agree {
             "block committed"
         );
         // A hint that a header exists; whoever wants it asks for it. The same bytes from every node spread once.
-        let hint = [&height.value().to_be_bytes()[..], header.as_bytes()].concat();
+        let hint = HeaderHint { height: height.value(), hash: header.as_bytes().try_into()? }.encode();
         if let Err(error) = self.network.publish(Topic::Headers, hint.into()).await {
             tracing::trace!(%error, "header not announced");
         }
@@ -191,12 +210,13 @@ impl Application for Agree {
     }
 
     async fn finalized(&self, height: Height, commit: Commit) -> Result<(), AppError> {
-        Ok(self.blocking(move |node| node.improve_commit(height.value(), commit)).await?)
+        Ok(self.blocking(move |node| node.improve_commit(height.value(), &commit)).await?)
     }
 
     async fn decided(&self, height: Height) -> Result<Option<DecidedValue>, AppError> {
         let store = &self.node.store;
-        let (Some(block), Some(commit)) = (store.block_bytes(height.value())?, store.commit(height.value())?) else {
+        let (Some(block), Some(commit)) = (store.block_bytes(height.value())?, store.commit(height.value())?)
+        else {
             return Ok(None);
         };
         Ok(Some(DecidedValue { value_bytes: block.into(), commit }))
@@ -211,10 +231,11 @@ impl Application for Agree {
         if self.node.head().next_height() != height.value() || block.header.height != height {
             return Err(SyncFault::Local(format!("block {height} does not follow the latest")));
         }
-        let valid = self.blocking(move |node| node.accept_decided(&block)).await.map_err(|error| match error {
-            NodeError::Rule { error, .. } => SyncFault::Peer(error.to_string()),
-            error => SyncFault::Local(error.to_string()),
-        })?;
+        let valid =
+            self.blocking(move |node| node.accept_decided(&block)).await.map_err(|error| match error {
+                NodeError::Rule { error, .. } => SyncFault::Peer(error.to_string()),
+                error => SyncFault::Local(error.to_string()),
+            })?;
         let proposal = valid.proposal(&self.node.genesis);
         Ok(Payload { header: proposal.header.clone(), body: proposal.encode_body().into() })
     }

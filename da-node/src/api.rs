@@ -8,13 +8,13 @@ use std::{
 
 use async_trait::async_trait;
 use blob_api::{
-    AccountState, Backend, BlobLocation, FaucetError, Found, Info, NamespaceAnswer, NodeStatus, PriceState, SubmitError, TxRecord,
-    check_submission,
+    AccountState, Backend, BlobLocation, FaucetError, Found, Info, NamespaceAnswer, NodeStatus, PriceState,
+    SubmitError, TxRecord, check_submission,
 };
 use bytes::Bytes;
 use chain::{
-    Action, Address, Amount, Candidate, Height, LightBlock, NANO_PER_WEFT, Outcome, Payload, Reason, SecretKey,
-    Submission, Transaction, TxId, TxStatus,
+    Action, Address, Amount, Candidate, Height, LightBlock, NANO_PER_WEFT, Outcome, Payload, Reason,
+    SecretKey, Submission, Transaction, TxId, TxStatus,
 };
 use erasure::{Namespace, NamespaceProof};
 use network::Network;
@@ -222,7 +222,11 @@ impl Backend for Api {
         self.read(location).unwrap_or_else(|error| storage(&error))
     }
 
-    async fn namespace(&self, height: Height, namespace: Namespace) -> Outcome<NamespaceAnswer, NamespaceProof> {
+    async fn namespace(
+        &self,
+        height: Height,
+        namespace: Namespace,
+    ) -> Outcome<NamespaceAnswer, NamespaceProof> {
         let tip = self.node.tip();
         if height == 0 || height > tip {
             return Outcome::Unreachable(Reason::Behind { height, tip });

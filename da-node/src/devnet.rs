@@ -13,7 +13,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use chain::{Amount, Genesis, GenesisAccount, GenesisValidator, NANO_PER_WEFT, NetworkConfig, Parameters, SecretKey};
+use chain::{
+    Amount, Genesis, GenesisAccount, GenesisValidator, NANO_PER_WEFT, NetworkConfig, Parameters, SecretKey,
+};
 use network::Multiaddr;
 use tokio::{
     process::{Child, Command},
@@ -56,8 +58,13 @@ pub fn dev_genesis(chain_id: &str, validators: Vec<GenesisValidator>) -> Result<
     let accounts = (0..DEV_ACCOUNTS)
         .map(|number| Ok(GenesisAccount { address: dev_key(number)?.address(), balance: PREFUNDED }))
         .collect::<Result<_>>()?;
-    let genesis =
-        Genesis { chain_id: chain_id.into(), time: clock::now(), parameters: Parameters::default(), accounts, validators };
+    let genesis = Genesis {
+        chain_id: chain_id.into(),
+        time: clock::now(),
+        parameters: Parameters::default(),
+        accounts,
+        validators,
+    };
     genesis.check()?;
     Ok(genesis)
 }
@@ -80,7 +87,9 @@ impl Process {
             .stderr(output)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot run {}: build the workspace first (`make build`)", program.display()))?;
+            .with_context(|| {
+                format!("cannot run {}: build the workspace first (`make build`)", program.display())
+            })?;
         Ok(Self { name: name.into(), child })
     }
 
@@ -120,6 +129,13 @@ pub struct DevNode {
     pub process: Process,
 }
 
+impl DevNode {
+    /// The TCP address of the data network: there the bytes on the wire are counted to the last.
+    fn data_address(&self) -> Option<Multiaddr> {
+        self.running.data.iter().find(|address| address.to_string().contains("/tcp/")).cloned()
+    }
+}
+
 /// One light client of the network.
 #[derive(Debug)]
 pub struct DevLight {
@@ -144,7 +160,12 @@ pub struct Devnet {
 
 impl Devnet {
     /// Makes folders in `dir`, which is emptied, and starts `validators` validators and one full node.
-    pub async fn start(dir: &Path, programs: &Path, validators: usize, change: impl Fn(&mut Genesis)) -> Result<Self> {
+    pub async fn start(
+        dir: &Path,
+        programs: &Path,
+        validators: usize,
+        change: impl Fn(&mut Genesis),
+    ) -> Result<Self> {
         if dir.exists() {
             if fs::read_dir(dir)?.next().is_some() && !dir.join("devnet").exists() {
                 bail!("{} holds something that is no devnet; name another folder", dir.display());
@@ -165,14 +186,19 @@ impl Devnet {
         let faucet = dev_key(0)?;
         let mut genesis = dev_genesis("weft-devnet", members)?;
         change(&mut genesis);
-        let mut devnet =
-            Self { dir: dir.into(), programs: programs.into(), nodes: Vec::new(), lights: Vec::new(), validators };
+        let mut devnet = Self {
+            dir: dir.into(),
+            programs: programs.into(),
+            nodes: Vec::new(),
+            lights: Vec::new(),
+            validators,
+        };
         for (at, (home, name)) in homes.into_iter().enumerate() {
             home.write_key(KeyRole::Faucet, &faucet.to_bytes())?;
             let config = NodeConfig {
                 validator: at < validators,
                 engine_peers: devnet.nodes.iter().map(|node| node.running.engine.clone()).collect(),
-                data_peers: devnet.nodes.iter().filter_map(|node| node.running.data.first().cloned()).collect(),
+                data_peers: devnet.nodes.iter().filter_map(DevNode::data_address).collect(),
                 ..NodeConfig::loopback(&name)
             };
             home.write(&config, &genesis)?;
@@ -237,7 +263,7 @@ impl Devnet {
         let first = wait_for(START_LIMIT, "network.toml", || Ok(path.exists().then(|| path.clone()))).await?;
         let mut network = blob_api::read_network(&first)?;
         network.bootstrap =
-            self.nodes.iter().filter_map(|node| node.running.data.first()).map(ToString::to_string).collect();
+            self.nodes.iter().filter_map(DevNode::data_address).map(|address| address.to_string()).collect();
         network.api = self.nodes.iter().map(|node| node.running.api.clone()).collect();
         Ok(fs::write(self.network_file(), toml::to_string(&network)?)?)
     }
@@ -266,7 +292,14 @@ impl Devnet {
             fs::create_dir_all(&home)?;
             let (folder, file) = (home.display().to_string(), network.display().to_string());
             let arguments = [
-                "run", "--network", &file, "--home", &folder, "--status-addr", "127.0.0.1:0", "--until-stdin-closes",
+                "run",
+                "--network",
+                &file,
+                "--home",
+                &folder,
+                "--status-addr",
+                "127.0.0.1:0",
+                "--until-stdin-closes",
             ];
             let log = self.log(&name);
             let mut process = Process::spawn(&self.programs.join("light-client"), &name, &arguments, &log)?;

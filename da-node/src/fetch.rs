@@ -14,9 +14,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use chain::{BlobHeader, Candidate, CheckedBlob, Height, KzgOpening, Ledger, Transaction, TxId, VerifiedTransaction};
+use chain::{
+    BlobHeader, Candidate, CheckedBlob, Height, KzgOpening, Ledger, Transaction, TxId, VerifiedTransaction,
+};
 use erasure::{OriginalSquare, RangeProof, SHARE_BYTES};
-use network::{Gossip, Kind, MAX_BODY_CHUNK_BYTES, MAX_RANGE_SHARES, Network, Offence, PeerId, Request, Topic};
+use network::{
+    Gossip, Kind, MAX_BODY_CHUNK_BYTES, MAX_RANGE_SHARES, Network, Offence, PeerId, Request, Topic,
+};
 use tendermint::Hash;
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -62,8 +66,13 @@ impl Fetcher {
 
     /// Peers that serve `kind`, `first` ahead of the others.
     fn peers(&self, kind: Kind, first: Option<PeerId>) -> Vec<PeerId> {
-        let mut peers: Vec<_> =
-            self.network.peers().iter().filter(|peer| peer.serves.contains(&kind)).map(|peer| peer.id).collect();
+        let mut peers: Vec<_> = self
+            .network
+            .peers()
+            .iter()
+            .filter(|peer| peer.serves.contains(&kind))
+            .map(|peer| peer.id)
+            .collect();
         peers.sort_by_key(|peer| Some(*peer) != first);
         peers
     }
@@ -73,7 +82,8 @@ impl Fetcher {
         if let Some(candidate) = self.node.pool.get(&id) {
             return Some(candidate);
         }
-        let turn = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().clone();
+        let turn =
+            self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().clone();
         let _turn = turn.lock().await;
         let found = match self.node.pool.get(&id) {
             Some(candidate) => Some(candidate),
@@ -96,7 +106,8 @@ impl Fetcher {
                 found[at] = candidate;
             }
         }
-        let missing: Vec<_> = ids.iter().zip(&found).filter(|(_, f)| f.is_none()).map(|(id, _)| *id).collect();
+        let missing: Vec<_> =
+            ids.iter().zip(&found).filter(|(_, f)| f.is_none()).map(|(id, _)| *id).collect();
         if missing.is_empty() { Ok(found.into_iter().flatten().collect()) } else { Err(missing) }
     }
 
@@ -108,7 +119,9 @@ impl Fetcher {
             let verified = unframe(&bytes)
                 .and_then(|bytes| Transaction::decode(bytes).ok())
                 .filter(|transaction| transaction.id(&self.node.domain) == id)
-                .and_then(|transaction| transaction.verify(&self.node.domain, &self.node.genesis.parameters).ok());
+                .and_then(|transaction| {
+                    transaction.verify(&self.node.domain, &self.node.genesis.parameters).ok()
+                });
             match verified {
                 Some(verified) => return self.with_bodies(Arc::new(verified), peer).await,
                 None => self.network.report(peer, Offence::WrongProof).await,
@@ -126,13 +139,15 @@ impl Fetcher {
     }
 
     async fn body(&self, header: &BlobHeader, kzg: &[KzgOpening], first: PeerId) -> Option<Arc<CheckedBlob>> {
-        if let Some(known) = self.node.pool.body(&header.commitment).filter(|known| known.header() == header) {
+        if let Some(known) = self.node.pool.body(&header.commitment).filter(|known| known.header() == header)
+        {
             return Some(known);
         }
         for peer in self.peers(Kind::Body, Some(first)) {
             let Some(bytes) = self.body_bytes(header, peer).await else { continue };
             let (header, kzg) = (header.clone(), kzg.to_vec());
-            let checked = tokio::task::spawn_blocking(move || CheckedBlob::check(&header, &kzg, bytes.into())).await;
+            let checked =
+                tokio::task::spawn_blocking(move || CheckedBlob::check(&header, &kzg, bytes.into())).await;
             match checked {
                 Ok(Ok(blob)) => return Some(Arc::new(blob)),
                 Ok(Err(chain::BodyError::Commitment | chain::BodyError::Length { .. })) => {
@@ -249,8 +264,9 @@ impl Fetcher {
             let Ok(bytes) = self.network.request(peer, Request::Range { height, start, count }).await else {
                 continue;
             };
-            let verified =
-                RangeProof::decode(&bytes).ok().and_then(|proof| proof.verify(data_root, start..start + count).ok());
+            let verified = RangeProof::decode(&bytes)
+                .ok()
+                .and_then(|proof| proof.verify(data_root, start..start + count).ok());
             match verified {
                 Some(range) => return Some(range.into_bytes()),
                 None => self.network.report(peer, Offence::WrongProof).await,

@@ -151,13 +151,18 @@ impl Home {
     pub fn read(&self, name: &str) -> Result<String> {
         let path = self.path(name);
         fs::read_to_string(&path).with_context(|| {
-            format!("cannot read {}: is --home right? `da-node init --home {}` makes it", path.display(), self.0.display())
+            format!(
+                "cannot read {}: is --home right? `da-node init --home {}` makes it",
+                path.display(),
+                self.0.display()
+            )
         })
     }
 
     /// The settings.
     pub fn config(&self) -> Result<NodeConfig> {
-        toml::from_str(&self.read("node.toml")?).with_context(|| format!("in {}", self.path("node.toml").display()))
+        toml::from_str(&self.read("node.toml")?)
+            .with_context(|| format!("in {}", self.path("node.toml").display()))
     }
 
     /// The genesis.
@@ -178,7 +183,8 @@ impl Home {
     /// Reads a key.
     pub fn key(&self, role: KeyRole) -> Result<[u8; 32]> {
         let path = self.path("keys").join(role.file());
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read the key {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read the key {}", path.display()))?;
         let mut key = [0; 32];
         hex::decode_to_slice(text.trim(), &mut key)
             .with_context(|| format!("{} must hold 64 hexadecimal digits", path.display()))?;

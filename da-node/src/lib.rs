@@ -21,4 +21,3 @@ pub mod run;
 mod serve;
 mod squares;
 mod storage;
-

@@ -50,8 +50,16 @@ impl Metrics {
         node.register("pool_bytes", "Bytes in the pool", metrics.pool_bytes.clone());
         node.register("proposals_valid", "Proposals found valid", metrics.proposals_valid.clone());
         node.register("proposals_invalid", "Proposals that broke a rule", metrics.proposals_invalid.clone());
-        node.register("proposals_incomplete", "Proposals that lacked a body", metrics.proposals_incomplete.clone());
-        node.register("squares_backfilled", "Squares fetched after commit", metrics.squares_backfilled.clone());
+        node.register(
+            "proposals_incomplete",
+            "Proposals that lacked a body",
+            metrics.proposals_incomplete.clone(),
+        );
+        node.register(
+            "squares_backfilled",
+            "Squares fetched after commit",
+            metrics.squares_backfilled.clone(),
+        );
         metrics
     }
 

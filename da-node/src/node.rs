@@ -6,13 +6,23 @@ use std::{
 };
 
 use chain::{
-    Block, Candidate, Domain, Genesis, Height, LightBlock, Parent, Proposal, State, ValidBlock, validate_decided,
+    Block, Candidate, Domain, Genesis, Height, LightBlock, Parent, Proposal, State, ValidBlock,
+    validate_decided,
 };
 use erasure::{CommittedSquare, DataRootParts, IndexEntry, OriginalSquare};
-use tendermint::{Hash, Time, account, block::{Commit, signed_header::SignedHeader}, validator};
+use tendermint::{
+    Hash, Time, account,
+    block::{Commit, signed_header::SignedHeader},
+    validator,
+};
 use tokio::sync::{Notify, watch};
 
-use crate::{metrics::Metrics, pool::Pool, squares::Squares, storage::{Store, StoreError}};
+use crate::{
+    metrics::Metrics,
+    pool::Pool,
+    squares::Squares,
+    storage::{Store, StoreError},
+};
 
 /// Everything that the node's parts share.
 #[derive(Debug)]
@@ -207,8 +217,13 @@ impl Node {
     }
 
     /// Judges a proposal with all of its transactions in hand. Rebuilds the square: not for an async thread.
-    pub(crate) fn validate(&self, proposal: &Proposal, candidates: &[Candidate]) -> Result<Arc<ValidBlock>, NodeError> {
-        if let Some(valid) = self.valid().get(&proposal.header.hash()).filter(|valid| valid.square.is_some()) {
+    pub(crate) fn validate(
+        &self,
+        proposal: &Proposal,
+        candidates: &[Candidate],
+    ) -> Result<Arc<ValidBlock>, NodeError> {
+        if let Some(valid) = self.valid().get(&proposal.header.hash()).filter(|valid| valid.square.is_some())
+        {
             return Ok(valid.clone());
         }
         let parent = self.head();
@@ -241,7 +256,11 @@ impl Node {
     }
 
     /// The square that was written before this node voted, if it did.
-    fn stored_square(&self, height: Height, valid: &ValidBlock) -> Result<Option<CommittedSquare>, StoreError> {
+    fn stored_square(
+        &self,
+        height: Height,
+        valid: &ValidBlock,
+    ) -> Result<Option<CommittedSquare>, StoreError> {
         let Some(Hash::Sha256(data_root)) = valid.block.header.data_hash else { return Ok(None) };
         let width = valid.placement.width;
         let shares = self.store.shares(height, &data_root, width, 0, width.shares() as u32)?;
@@ -251,7 +270,12 @@ impl Node {
     }
 
     /// Makes a decided block history: durable first, then visible to everybody else.
-    pub(crate) fn commit(&self, height: Height, header: Hash, commit: Commit) -> Result<Arc<ValidBlock>, NodeError> {
+    pub(crate) fn commit(
+        &self,
+        height: Height,
+        header: Hash,
+        commit: Commit,
+    ) -> Result<Arc<ValidBlock>, NodeError> {
         let valid = self.decided(height, header)?;
         self.store.commit_block(&valid, &commit)?;
         match &valid.square {
@@ -261,7 +285,8 @@ impl Node {
                 self.missing_changed.notify_one();
             }
         }
-        let last = SignedHeader::new(valid.block.header.clone(), commit).map_err(|_| NodeError::Commit(height))?;
+        let last =
+            SignedHeader::new(valid.block.header.clone(), commit).map_err(|_| NodeError::Commit(height))?;
         self.valid().clear();
         self.head.send_replace(Arc::new(Parent {
             state_root: valid.update.root,
@@ -278,13 +303,14 @@ impl Node {
     }
 
     /// A commit with more signatures for the latest block: the next block carries it.
-    pub(crate) fn improve_commit(&self, height: Height, commit: Commit) -> Result<(), NodeError> {
+    pub(crate) fn improve_commit(&self, height: Height, commit: &Commit) -> Result<(), NodeError> {
         let head = self.head();
         let Some(last) = head.last.as_ref().filter(|last| last.header.height.value() == height) else {
             return Ok(());
         };
-        let last = SignedHeader::new(last.header.clone(), commit.clone()).map_err(|_| NodeError::Commit(height))?;
-        self.store.put_commit(height, &commit)?;
+        let last =
+            SignedHeader::new(last.header.clone(), commit.clone()).map_err(|_| NodeError::Commit(height))?;
+        self.store.put_commit(height, commit)?;
         self.head.send_replace(Arc::new(Parent { last: Some(last), ..(*head).clone() }));
         Ok(())
     }
@@ -316,12 +342,18 @@ impl Node {
     /// The block at `height` with its places, as needed to rebuild its square.
     pub(crate) fn placed(&self, height: Height) -> Result<Option<(Block, erasure::Placement)>, NodeError> {
         let Some(block) = self.store.block(height)? else { return Ok(None) };
-        let placement = chain::place(&self.genesis, &block).map_err(|error| NodeError::Rule { height, error })?;
+        let placement =
+            chain::place(&self.genesis, &block).map_err(|error| NodeError::Rule { height, error })?;
         Ok(Some((block, placement)))
     }
 
     /// A blob's bytes from the database.
-    pub(crate) fn blob_bytes(&self, height: Height, parts: &DataRootParts, entry: &IndexEntry) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn blob_bytes(
+        &self,
+        height: Height,
+        parts: &DataRootParts,
+        entry: &IndexEntry,
+    ) -> Result<Vec<u8>, StoreError> {
         let range = entry.range();
         let count = range.end - range.start;
         let mut bytes = self.store.shares(height, &parts.data_root(), parts.width, range.start, count)?;
@@ -334,9 +366,10 @@ impl Node {
         self.squares.get_or_load(height, || {
             let Some((parts, index)) = self.store.index(height)? else { return Ok(None) };
             let data_root = parts.data_root();
-            let shares = self.store.shares(height, &data_root, parts.width, 0, parts.width.shares() as u32)?;
-            let original =
-                OriginalSquare::from_shares(parts.width, &shares).map_err(|_| StoreError::Corrupt("square"))?;
+            let shares =
+                self.store.shares(height, &data_root, parts.width, 0, parts.width.shares() as u32)?;
+            let original = OriginalSquare::from_shares(parts.width, &shares)
+                .map_err(|_| StoreError::Corrupt("square"))?;
             let square = original.commit(index);
             if square.data_root() != data_root {
                 return Err(StoreError::Corrupt("square"));

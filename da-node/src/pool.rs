@@ -11,8 +11,8 @@ use std::{
 
 use blob_api::{SubmitError, TxRecord};
 use chain::{
-    Action, Address, Amount, Candidate, CheckedBlob, Genesis, Height, Ledger, LedgerError, State, StateStore, TxId,
-    TxStatus, VerifiedTransaction,
+    Action, Address, Amount, Candidate, CheckedBlob, Genesis, Height, Ledger, LedgerError, State, StateStore,
+    TxId, TxStatus, VerifiedTransaction,
 };
 use lru::LruCache;
 use tokio::sync::watch;
@@ -91,8 +91,9 @@ impl Inner {
         self.bytes -= entry.bytes();
         for blob in entry.candidate.blobs() {
             let commitment = blob.header().commitment;
-            let still_used =
-                self.entries().any(|other| other.candidate.blobs().iter().any(|b| b.header().commitment == commitment));
+            let still_used = self
+                .entries()
+                .any(|other| other.candidate.blobs().iter().any(|b| b.header().commitment == commitment));
             if !still_used {
                 self.bodies.remove(&commitment);
             }
@@ -107,9 +108,11 @@ impl Inner {
     }
 
     fn of_account(&self, account: Address) -> (Amount, usize) {
-        self.entries().filter(|entry| entry.transaction().sender() == account).fold((0, 0), |(cost, bytes), entry| {
-            (cost.saturating_add(most(entry.transaction())), bytes + entry.bytes())
-        })
+        self.entries()
+            .filter(|entry| entry.transaction().sender() == account)
+            .fold((0, 0), |(cost, bytes), entry| {
+                (cost.saturating_add(most(entry.transaction())), bytes + entry.bytes())
+            })
     }
 }
 
@@ -239,10 +242,10 @@ impl Pool {
         {
             let mut inner = self.lock();
             for id in ids {
-                if let Some(arrival) = inner.by_id.get(&id).copied() {
-                    if let Some(entry) = inner.by_arrival.get_mut(&arrival) {
-                        entry.included = Some(height);
-                    }
+                if let Some(arrival) = inner.by_id.get(&id).copied()
+                    && let Some(entry) = inner.by_arrival.get_mut(&arrival)
+                {
+                    entry.included = Some(height);
                 }
             }
         }
@@ -268,9 +271,14 @@ impl Pool {
                 match ledger.check(entry.transaction()) {
                     Ok(_) | Err(LedgerError::CapTooLow { .. } | LedgerError::BlockFull { .. }) => {}
                     Err(LedgerError::State(error)) => return Err(error),
-                    Err(LedgerError::Expired { .. }) => ended.push((entry.transaction().id(), TxStatus::Expired)),
+                    Err(LedgerError::Expired { .. }) => {
+                        ended.push((entry.transaction().id(), TxStatus::Expired));
+                    }
                     Err(error) => {
-                        ended.push((entry.transaction().id(), TxStatus::Rejected { reason: error.to_string() }));
+                        ended.push((
+                            entry.transaction().id(),
+                            TxStatus::Rejected { reason: error.to_string() },
+                        ));
                     }
                 }
             }

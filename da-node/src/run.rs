@@ -87,7 +87,8 @@ pub async fn start(home: &Home) -> Result<RunningNode> {
     let engine = consensus::start(engine_config, agree.clone()).await.context("consensus did not start")?;
     agree.set_engine(engine.clone());
 
-    let faucet = home.has_key(KeyRole::Faucet).then(|| home.account(KeyRole::Faucet)).transpose()?.map(Faucet::new);
+    let faucet =
+        home.has_key(KeyRole::Faucet).then(|| home.account(KeyRole::Faucet)).transpose()?.map(Faucet::new);
     let api = Arc::new(Api::new(node.clone(), fetcher.clone(), network.clone(), engine.clone(), faucet));
     let listener = TcpListener::bind(config.api_listen)
         .await
@@ -96,7 +97,7 @@ pub async fn start(home: &Home) -> Result<RunningNode> {
         pid: std::process::id(),
         api: format!("http://{}", listener.local_addr()?),
         data: network.listen_addrs(),
-        engine: engine_address(&engine)?,
+        engine: engine_address(&engine).await?,
     };
 
     let mut tasks = JoinSet::new();
@@ -173,10 +174,12 @@ pub fn consensus_address(seed: &[u8; 32]) -> Result<account::Id> {
     Ok(account::Id::from(key))
 }
 
-fn engine_address(engine: &consensus::Handle) -> Result<Multiaddr> {
-    let view = engine.view();
-    let address = view.listening.first().context("consensus listens nowhere")?;
-    Ok(format!("{address}/p2p/{}", engine.peer_id()).parse()?)
+/// Waits until consensus listens.
+async fn engine_address(engine: &consensus::Handle) -> Result<Multiaddr> {
+    let mut view = engine.watch();
+    let view =
+        view.wait_for(|view| !view.listening.is_empty()).await.context("consensus ended at its start")?;
+    Ok(format!("{}/p2p/{}", view.listening[0], engine.peer_id()).parse()?)
 }
 
 fn metrics_text(registry: &Registry) -> String {

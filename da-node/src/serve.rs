@@ -13,6 +13,7 @@ use crate::{fetch::frame, node::Node, storage::StoreError};
 #[derive(Debug)]
 pub(crate) struct Serve(pub(crate) Arc<Node>);
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err passes")]
 fn failed(error: StoreError) -> Refusal {
     tracing::error!(%error, "a peer's request met a failing database");
     Refusal::Busy
@@ -28,7 +29,7 @@ fn axis(axis: u8) -> Result<Axis, Refusal> {
 
 impl Serve {
     /// Answers from the square at `height`, on a thread that may take its time.
-    async fn from_square<F>(&self, height: Height, answer: F) -> Answer
+    async fn with_square<F>(&self, height: Height, answer: F) -> Answer
     where
         F: FnOnce(&CommittedSquare) -> Option<Vec<u8>> + Send + 'static,
     {
@@ -64,7 +65,9 @@ impl Serve {
                 found.push(candidate.transaction().transaction().encode());
             } else if let Some(included) = self.0.store.transaction(&id).map_err(failed)? {
                 let block = self.0.store.block(included.height).map_err(failed)?.ok_or(Refusal::NotFound)?;
-                found.extend(block.transactions.get(included.position as usize).map(chain::Transaction::encode));
+                found.extend(
+                    block.transactions.get(included.position as usize).map(chain::Transaction::encode),
+                );
             }
         }
         if found.is_empty() { Err(Refusal::NotFound) } else { Ok(frame(found)) }
@@ -74,7 +77,8 @@ impl Serve {
         let bytes = match self.0.pool.body(commitment) {
             Some(blob) => Bytes::from_owner(blob.bytes().clone()),
             None => {
-                let (height, position) = self.0.store.find(commitment).map_err(failed)?.ok_or(Refusal::NotFound)?;
+                let (height, position) =
+                    self.0.store.find(commitment).map_err(failed)?.ok_or(Refusal::NotFound)?;
                 let (parts, index) = self.0.store.index(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
                 let entry = index.entries().get(position as usize).ok_or(Refusal::NotFound)?;
                 let bytes = self.0.blob_bytes(height, &parts, entry).map_err(failed)?;
@@ -100,16 +104,18 @@ impl Provider for Serve {
         match request {
             Request::Sample { height, row, column, axis: along } => {
                 let at = Coordinates { row, column, axis: axis(along)? };
-                self.from_square(height, move |square| square.sample(at).map(|sample| sample.encode())).await
+                self.with_square(height, move |square| square.sample(at).map(|sample| sample.encode())).await
             }
             Request::Line { height, axis: along, index } => {
                 let along = axis(along)?;
-                self.from_square(height, move |square| square.line(along, index.into()).map(|line| line.encode()))
-                    .await
+                self.with_square(height, move |square| {
+                    square.line(along, index.into()).map(|line| line.encode())
+                })
+                .await
             }
             Request::Range { height, start, count } => {
                 let range = start..start.saturating_add(count);
-                self.from_square(height, move |square| square.range(range).map(|range| range.encode())).await
+                self.with_square(height, move |square| square.range(range).map(|range| range.encode())).await
             }
             Request::Index { height } => self.index(height),
             Request::Header { height } => self.header(height),

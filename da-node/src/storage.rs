@@ -21,12 +21,23 @@ use std::path::Path;
 use chain::{Block, Genesis, Height, Receipt, StateError, StateStore, StateUpdate, TxId, ValidBlock};
 use erasure::{CommittedSquare, DataRootParts, Digest, Index, SHARE_BYTES, Width};
 use prost::Message;
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
+};
 use tendermint::block::Commit;
 use tendermint_proto::v0_38::types::Commit as RawCommit;
 
 const FAMILIES: [&str; 11] = [
-    "meta", "blocks", "commits", "nodes", "values", "squares", "indexes", "commitments", "transactions", "undecided",
+    "meta",
+    "blocks",
+    "commits",
+    "nodes",
+    "values",
+    "squares",
+    "indexes",
+    "commitments",
+    "transactions",
+    "undecided",
     "candidates",
 ];
 
@@ -44,7 +55,9 @@ pub(crate) enum StoreError {
     #[error("the database failed: {0}")]
     Database(#[from] rocksdb::Error),
     /// Another node's folder.
-    #[error("the database belongs to the genesis {found}, this node's genesis.json hashes to {expected}; use another --home")]
+    #[error(
+        "the database belongs to the genesis {found}, this node's genesis.json hashes to {expected}; use another --home"
+    )]
     OtherGenesis {
         /// From `genesis.json`.
         expected: String,
@@ -58,6 +71,9 @@ pub(crate) enum StoreError {
     #[error(transparent)]
     State(#[from] StateError),
 }
+
+/// A key and its value.
+type Record = (Box<[u8]>, Box<[u8]>);
 
 /// The node's database.
 #[derive(Debug)]
@@ -113,7 +129,10 @@ impl Store {
         match store.get("meta", b"genesis")? {
             Some(found) if found == expected => {}
             Some(found) => {
-                return Err(StoreError::OtherGenesis { expected: hex::encode(expected), found: hex::encode(found) });
+                return Err(StoreError::OtherGenesis {
+                    expected: hex::encode(expected),
+                    found: hex::encode(found),
+                });
             }
             None => {
                 let mut batch = WriteBatch::default();
@@ -146,8 +165,9 @@ impl Store {
         &'a self,
         family: &'static str,
         prefix: &'a [u8],
-    ) -> Result<impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StoreError>> + 'a, StoreError> {
-        let records = self.db.iterator_cf(self.family(family)?, IteratorMode::From(prefix, Direction::Forward));
+    ) -> Result<impl Iterator<Item = Result<Record, StoreError>> + 'a, StoreError> {
+        let records =
+            self.db.iterator_cf(self.family(family)?, IteratorMode::From(prefix, Direction::Forward));
         Ok(records
             .map(|record| record.map_err(StoreError::from))
             .take_while(move |record| record.as_ref().map_or(true, |(key, _)| key.starts_with(prefix))))
@@ -199,7 +219,12 @@ impl Store {
         Ok(())
     }
 
-    fn put_square(&self, batch: &mut WriteBatch, height: Height, square: &CommittedSquare) -> Result<(), StoreError> {
+    fn put_square(
+        &self,
+        batch: &mut WriteBatch,
+        height: Height,
+        square: &CommittedSquare,
+    ) -> Result<(), StoreError> {
         let family = self.family("squares")?;
         let data_root = square.data_root();
         let original = square.original();
@@ -212,7 +237,12 @@ impl Store {
         Ok(())
     }
 
-    fn put_index(&self, batch: &mut WriteBatch, height: Height, square: &CommittedSquare) -> Result<(), StoreError> {
+    fn put_index(
+        &self,
+        batch: &mut WriteBatch,
+        height: Height,
+        square: &CommittedSquare,
+    ) -> Result<(), StoreError> {
         let parts = square.parts();
         let record = [
             &(parts.width.get() as u32).to_be_bytes()[..],
@@ -279,7 +309,8 @@ impl Store {
         for family in ["undecided", "candidates", "squares"] {
             for record in self.scan(family, &at)? {
                 let (key, _) = record?;
-                let is_decided = family == "squares" && decided.as_ref().is_some_and(|prefix| key.starts_with(prefix));
+                let is_decided =
+                    family == "squares" && decided.as_ref().is_some_and(|prefix| key.starts_with(prefix));
                 if !is_decided {
                     batch.delete_cf(self.family(family)?, key);
                 }

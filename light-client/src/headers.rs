@@ -134,20 +134,18 @@ impl Headers {
     /// The checkpoint's header, or the peer's latest one if that is later.
     pub(crate) async fn first(&self, peer: PeerId) -> Result<VerifiedHeader, FollowError> {
         let checkpoint = self.checkpoint(peer).await?;
-        let tip = self.advance(checkpoint.clone(), peer, None).await?;
+        let tip = self.advance(checkpoint.clone(), peer).await?;
         Ok(tip.unwrap_or(checkpoint))
     }
 
-    /// The peer's latest header, or `hint` instead, verified from `trusted`; none if it is not
-    /// above it.
+    /// The peer's latest header, verified from `trusted`; none if it is not above it.
     pub(crate) async fn advance(
         &self,
         trusted: VerifiedHeader,
         peer: PeerId,
-        hint: Option<LightBlock>,
     ) -> Result<Option<VerifiedHeader>, FollowError> {
         let limit = FOLLOW_DEADLINE;
-        let advanced = timeout(limit, self.bisect(trusted, peer, hint)).await;
+        let advanced = timeout(limit, self.bisect(trusted, peer)).await;
         advanced.map_err(|_| FollowError::Slow { peer, limit })?
     }
 
@@ -155,12 +153,8 @@ impl Headers {
         &self,
         trusted: VerifiedHeader,
         peer: PeerId,
-        hint: Option<LightBlock>,
     ) -> Result<Option<VerifiedHeader>, FollowError> {
-        let target = match hint {
-            Some(block) => block,
-            None => self.ask(peer, LATEST).await?,
-        };
+        let target = self.ask(peer, LATEST).await?;
         if target.height() <= trusted.height() {
             return Ok(None);
         }

@@ -95,8 +95,8 @@ enum Done {
         control: Result<Control, Fault>,
     },
     Followed {
-        /// The gossip that started it, to be judged.
-        gossip: Option<Gossip>,
+        /// The hint that started it, to be judged.
+        hint: Option<Hint>,
         result: Box<Result<Option<VerifiedHeader>, FollowError>>,
     },
     SteppedBack {
@@ -186,7 +186,7 @@ impl Worker {
         match done {
             Done::Sampled { height, peer, at, answer } => self.sampled(height, peer, at, answer).await?,
             Done::Controlled { height, peer, control } => self.controlled(height, peer, control).await?,
-            Done::Followed { gossip, result } => self.followed(gossip, *result).await?,
+            Done::Followed { hint, result } => self.followed(hint, *result).await?,
             Done::SteppedBack { gap, result } => self.stepped_back(*gap, *result).await,
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The plot of an [`Answer`]: how likely a client is fooled, by its number of samples.
 
+use indicatif::HumanCount;
 use light_client::sampler::Confidence;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -35,7 +36,9 @@ fn draw<B: DrawingBackend>(
     answer: &Answer,
     area: &DrawingArea<B, Shift>,
 ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
-    let Answer { width, cells, withheld, clients, seed, points } = answer;
+    let &Answer { width, cells, withheld, clients, seed, ref points } = answer;
+    let [cells, withheld] = [cells, withheld].map(|cells| HumanCount(cells as u64));
+    let crowd = HumanCount(clients.into());
     let formula: Vec<(f64, f64)> = points
         .iter()
         .map(|point| (point.samples as f64, point.closed_form.log10()))
@@ -47,8 +50,8 @@ fn draw<B: DrawingBackend>(
     area.fill(&WHITE)?;
     area.draw_text("Probability that a light client misses a withheld block", &text(25, &INK), (28, 20))?;
     let subtitle = format!(
-        "k = {width}: {withheld} of {cells} cells withheld, the fewest that make it unrecoverable; \
-         {clients} clients, seed {seed}"
+        "width k = {width}: {withheld} of {cells} cells withheld, the fewest that make it unrecoverable; \
+         {crowd} clients, seed {seed}"
     );
     area.draw_text(&subtitle, &text(16, &FAINT), (28, 54))?;
 
@@ -70,14 +73,15 @@ fn draw<B: DrawingBackend>(
         .x_desc("samples per client")
         .y_desc("probability of being fooled")
         .x_labels(13)
-        .y_labels(11)
+        // One a decade at most, so that each is a whole power of ten.
+        .y_labels((1.0 - bottom).min(11.0) as usize)
         .x_label_formatter(&|samples| format!("{samples:.0}"))
         .y_label_formatter(&|exponent| power_of_ten(*exponent))
         .draw()?;
 
     let guides = [
         (Confidence::DEFAULT.miss(), format!("{} sure", Confidence::DEFAULT)),
-        (1.0 / f64::from(*clients), format!("one of {clients} clients")),
+        (1.0 / f64::from(clients), format!("one of {crowd} clients")),
     ];
     let label = text(15, &FAINT).pos(Pos::new(HPos::Left, VPos::Bottom));
     for (y, name) in guides.into_iter().map(|(y, name)| (y.log10(), name)).filter(|(y, _)| *y > bottom) {
@@ -94,7 +98,7 @@ fn draw<B: DrawingBackend>(
         .draw_series(
             counted.map(|point| Circle::new(place(point, point.simulated, bottom), 4, COUNTED.filled())),
         )?
-        .label("simulated, 95 % interval")
+        .label("simulated, 95% interval")
         .legend(|(x, y)| Circle::new((x + 13, y), 4, COUNTED.filled()));
     chart
         .configure_series_labels()

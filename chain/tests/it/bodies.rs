@@ -35,12 +35,14 @@ fn kzg_openings_are_checked_in_a_batch() {
 
     let mut other = bytes.clone();
     other[40] ^= 1;
-    let other_header = BlobHeader::describe(namespace(1), &other, &[ForeignKind::Eip4844], &openings).unwrap();
+    let other_header =
+        BlobHeader::describe(namespace(1), &other, &[ForeignKind::Eip4844], &openings).unwrap();
     assert_eq!(CheckedBlob::check(&other_header, &openings, other.into()), Err(BodyError::KzgProof));
 
     let mut large = bytes;
     large[131_072] = 0xff;
-    let large_header = BlobHeader::describe(namespace(1), &large, &[ForeignKind::Eip4844], &openings).unwrap();
+    let large_header =
+        BlobHeader::describe(namespace(1), &large, &[ForeignKind::Eip4844], &openings).unwrap();
     let refused = CheckedBlob::check(&large_header, &openings, large.into());
     assert_eq!(refused, Err(BodyError::NotCanonical { chunk: 1 }));
 }

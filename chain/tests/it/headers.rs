@@ -41,10 +41,7 @@ fn headers_verify_adjacent_skipping_and_backwards() {
     }
     let back = adjacent.step_back(blocks[4].clone()).unwrap();
     assert_eq!(back.height(), 5);
-    assert_eq!(
-        adjacent.step_back(blocks[3].clone()),
-        Err(HeaderError::NotThePredecessor { height: 6 })
-    );
+    assert_eq!(adjacent.step_back(blocks[3].clone()), Err(HeaderError::NotThePredecessor { height: 6 }));
     assert_eq!(LightBlock::decode(&blocks[5].encode()).unwrap(), blocks[5]);
     let json = serde_json::to_string(&blocks[5]).unwrap();
     assert_eq!(serde_json::from_str::<LightBlock>(&json).unwrap(), blocks[5]);
@@ -79,7 +76,10 @@ fn a_checkpoint_of_another_chain_hash_or_age_is_refused() {
         VerifiedHeader::from_checkpoint(block.clone(), chain_id, &point, now, &OPTIONS).unwrap_err()
     };
     assert!(matches!(from(&blocks[0], "other", chain.now()), HeaderError::Chain { .. }));
-    assert!(matches!(from(&blocks[1], "weft-test", chain.now()), HeaderError::NotTheCheckpoint { height: 1, .. }));
+    assert!(matches!(
+        from(&blocks[1], "weft-test", chain.now()),
+        HeaderError::NotTheCheckpoint { height: 1, .. }
+    ));
     let later = (chain.now() + Duration::from_secs(4_000)).unwrap();
     assert!(matches!(from(&blocks[0], "weft-test", later), HeaderError::TooOld { limit_seconds: 3_600, .. }));
     let stale = start(&chain, &blocks[0]).advance(blocks[1].clone(), later, &OPTIONS);

@@ -55,7 +55,7 @@ fn a_transaction_is_included_once_until_it_expires_and_its_id_is_then_forgotten(
     assert_eq!(check(&chain, &once), Err(LedgerError::Repeated(id)));
     for _ in 0..2 {
         assert!(chain.state().has_seen(&id, 3).unwrap());
-        let empty = chain.propose(&[once.clone()]);
+        let empty = chain.propose(std::slice::from_ref(&once));
         assert!(empty.receipts.is_empty());
         chain.decide(empty, &[0, 1, 2]);
     }

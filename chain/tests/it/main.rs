@@ -1,5 +1,11 @@
 //! The chain as a whole: blocks built, judged, signed and followed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a failed test panics")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a failed test panics"
+)]
 
 mod blocks;
 mod bodies;

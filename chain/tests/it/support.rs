@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use chain::{
-    Action, Amount, BlobHeader, Candidate, CheckedBlob, Genesis, GenesisAccount, GenesisValidator, Height, KzgOpening,
-    LightBlock, MemoryState, Parameters, Parent, Payload, SecretKey, State, StateUpdate, Transaction, ValidBlock,
+    Action, Amount, BlobHeader, Candidate, CheckedBlob, Genesis, GenesisAccount, GenesisValidator, Height,
+    KzgOpening, LightBlock, MemoryState, Parameters, Parent, Payload, SecretKey, State, StateUpdate,
+    Transaction, ValidBlock,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{ForeignKind, Namespace};
@@ -107,18 +108,27 @@ impl Chain {
     }
 
     pub(crate) fn candidate(&self, transaction: Transaction, bodies: Vec<Vec<u8>>) -> Candidate {
-        let verified = Arc::new(transaction.verify(&self.genesis.domain(), &self.genesis.parameters).unwrap());
+        let verified =
+            Arc::new(transaction.verify(&self.genesis.domain(), &self.genesis.parameters).unwrap());
         let blobs = verified
             .openings()
             .zip(bodies)
             .map(|((header, kzg), bytes)| Arc::new(CheckedBlob::check(header, kzg, bytes.into()).unwrap()))
             .collect();
-        Candidate::new(verified.clone(), blobs).unwrap()
+        Candidate::new(verified, blobs).unwrap()
     }
 
     pub(crate) fn propose(&self, candidates: &[Candidate]) -> ValidBlock {
         let selected = chain::select(&self.genesis, self.state(), &self.proposer(), candidates).unwrap();
-        chain::propose(&self.genesis, &self.parent, self.state(), &selected.chosen, self.proposer(), self.now()).unwrap()
+        chain::propose(
+            &self.genesis,
+            &self.parent,
+            self.state(),
+            &selected.chosen,
+            self.proposer(),
+            self.now(),
+        )
+        .unwrap()
     }
 
     /// Signs `valid` as the validators of `signing`, and makes it the head.
@@ -136,10 +146,8 @@ impl Chain {
     }
 
     pub(crate) fn sign_commit(&self, header: &block::Header, signing: &[usize]) -> Commit {
-        let block_id = block::Id {
-            hash: header.hash(),
-            part_set_header: parts::Header::new(1, header.hash()).unwrap(),
-        };
+        let block_id =
+            block::Id { hash: header.hash(), part_set_header: parts::Header::new(1, header.hash()).unwrap() };
         let signatures = self
             .parent
             .validators

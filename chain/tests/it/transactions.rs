@@ -59,7 +59,8 @@ fn the_id_is_pinned_so_that_wallets_can_be_checked_against_it() {
 #[test]
 fn a_signature_for_another_chain_has_another_signer() {
     let chain = chain();
-    let transaction = chain.submit(&key(1), 0, &[(namespace(1), vec![1])]).transaction().transaction().clone();
+    let transaction =
+        chain.submit(&key(1), 0, &[(namespace(1), vec![1])]).transaction().transaction().clone();
     let other = chain::Domain::new("weft-test", &[0; 32]);
     let refused = transaction.verify(&other, &chain.genesis.parameters);
     assert!(matches!(refused, Err(TransactionError::WrongSigner { .. } | TransactionError::Signature(_))));
@@ -69,7 +70,10 @@ fn a_signature_for_another_chain_has_another_signer() {
 fn blob_lengths_and_counts_have_limits() {
     let chain = chain();
     let limit = chain.genesis.parameters.max_blob_bytes;
-    assert_eq!(refuse(&chain, vec![blob(0)], vec![]), TransactionError::BlobLength { blob: 0, got: 0, limit });
+    assert_eq!(
+        refuse(&chain, vec![blob(0)], vec![]),
+        TransactionError::BlobLength { blob: 0, got: 0, limit }
+    );
     assert_eq!(
         refuse(&chain, vec![blob(1), blob(limit + 1)], vec![]),
         TransactionError::BlobLength { blob: 1, got: limit + 1, limit }
@@ -89,10 +93,7 @@ fn the_reserved_namespace_and_unordered_foreign_commitments_are_refused() {
         foreign: kinds.iter().map(|kind| ForeignCommitment { kind: *kind, value: [0; 32] }).collect(),
         ..blob(1)
     };
-    for kinds in [
-        [ForeignKind::Sha256, ForeignKind::Keccak256],
-        [ForeignKind::Sha256, ForeignKind::Sha256],
-    ] {
+    for kinds in [[ForeignKind::Sha256, ForeignKind::Keccak256], [ForeignKind::Sha256, ForeignKind::Sha256]] {
         assert_eq!(refuse(&chain, vec![foreign(&kinds)], vec![]), TransactionError::ForeignOrder { blob: 0 });
     }
     assert_eq!(
@@ -172,10 +173,10 @@ proptest! {
         let mut bytes = original.encode();
         let at = at % bytes.len();
         bytes[at] ^= flip;
-        if let Ok(changed) = Transaction::decode(&bytes) {
-            if let Ok(verified) = changed.verify(&chain.genesis.domain(), &chain.genesis.parameters) {
-                prop_assert_eq!(verified.transaction(), &original);
-            }
+        if let Ok(changed) = Transaction::decode(&bytes)
+            && let Ok(verified) = changed.verify(&chain.genesis.domain(), &chain.genesis.parameters)
+        {
+            prop_assert_eq!(verified.transaction(), &original);
         }
     }
 }

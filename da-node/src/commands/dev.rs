@@ -55,7 +55,11 @@ pub(super) async fn run(args: Args) -> Result<()> {
         println!("    {}  {}", key.address(), hex::encode(key.to_bytes()));
     }
     println!("Try:");
-    println!("  export WEFT_NETWORK={} WEFT_KEY={}", home.path("network.toml").display(), hex::encode(dev_key(1)?.to_bytes()));
+    println!(
+        "  export WEFT_NETWORK={} WEFT_KEY={}",
+        home.path("network.toml").display(),
+        hex::encode(dev_key(1)?.to_bytes())
+    );
     println!("  blob submit README.md --namespace c0ffee --wait");
     println!("Ctrl-C stops it.");
     node.until(async {

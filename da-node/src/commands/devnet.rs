@@ -35,7 +35,11 @@ pub(super) async fn run(args: Args) -> Result<()> {
     println!("  network      {}", devnet.network_file().display());
     println!("  logs         {}/*.log", args.dir.display());
     println!("Try:");
-    println!("  export WEFT_NETWORK={} WEFT_KEY={}", devnet.network_file().display(), hex::encode(dev_key(1)?.to_bytes()));
+    println!(
+        "  export WEFT_NETWORK={} WEFT_KEY={}",
+        devnet.network_file().display(),
+        hex::encode(dev_key(1)?.to_bytes())
+    );
     println!("  blob submit README.md --namespace c0ffee --wait");
     println!("Ctrl-C stops everything.");
     stop_asked(false).await?;

@@ -37,7 +37,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         .genesis
         .as_ref()
         .map(|file| {
-            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let text =
+                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
             Genesis::from_json(&text).with_context(|| format!("in {}", file.display()))
         })
         .transpose()?;

@@ -25,7 +25,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.";
 const LOGGED: &str = "warn,da_node=info,consensus=info,network=info,libp2p_gossipsub=error";
 
 /// As above, for a chain of one: the engine reports every message that nobody is there to hear.
-const LOGGED_ALONE: &str = "warn,da_node=info,consensus=info,libp2p_gossipsub=off,arc_malachitebft_network=off";
+const LOGGED_ALONE: &str =
+    "warn,da_node=info,consensus=info,libp2p_gossipsub=off,arc_malachitebft_network=off";
 
 /// Weft's validator and full node.
 #[derive(Debug, Parser)]
@@ -58,7 +59,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let logged = match cli.command {
-        Command::Demo(_) | Command::Devnet(_) => "warn",
+        Command::Demo(_) | Command::Devnet(_) => "error",
         Command::Dev(_) => LOGGED_ALONE,
         Command::Init(_) | Command::Run(_) | Command::Keys(_) => LOGGED,
     };

@@ -58,7 +58,8 @@ fn read(path: &Path, at: usize) -> Result<DataFile> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let (bytes, foreign) = match serde_json::from_slice::<Eip4844>(&bytes) {
         Ok(blob) => {
-            let data = hex::decode(blob.data.trim_start_matches("0x")).with_context(|| format!("`data` of {name}"))?;
+            let data = hex::decode(blob.data.trim_start_matches("0x"))
+                .with_context(|| format!("`data` of {name}"))?;
             (data, vec![ForeignKind::Eip4844])
         }
         Err(_) => (bytes, vec![ForeignKind::Keccak256, ForeignKind::Sha256]),

@@ -46,11 +46,10 @@ async fn lie(State(honest): State<String>, uri: Uri) -> Result<(StatusCode, Head
     let answer = reqwest::get(format!("{honest}{uri}")).await.map_err(|_| StatusCode::BAD_GATEWAY)?;
     let (status, headers) = (answer.status(), answer.headers().clone());
     let mut bytes = answer.bytes().await.map_err(|_| StatusCode::BAD_GATEWAY)?.to_vec();
-    let is_blob = headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet"));
-    if is_blob {
-        if let Some(byte) = bytes.last_mut() {
-            *byte ^= 1;
-        }
+    let is_blob =
+        headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet"));
+    if let Some(byte) = bytes.last_mut().filter(|_| is_blob) {
+        *byte ^= 1;
     }
     Ok((status, headers, bytes.into()))
 }

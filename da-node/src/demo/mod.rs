@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use blob_api::{BlobShapeBody, Client, NewBlob, ProofKind, QuoteRequest, Receipt, SubmitOptions};
 use chain::{NANO_PER_WEFT, SecretKey};
 use erasure::{ForeignKind, Namespace};
-use light_client::{Status, StateReport};
+use light_client::{StateReport, Status};
 use tokio::task::JoinSet;
 
 use crate::devnet::{Devnet, dev_key, height_of};
@@ -126,7 +126,11 @@ async fn submit(client: &Client, key: &Arc<SecretKey>, files: &[DataFile]) -> Re
     for (at, file) in files.iter().enumerate() {
         let (client, key, file) = (client.clone(), key.clone(), file.clone());
         tasks.spawn(async move {
-            let blob = NewBlob { namespace: file.namespace, bytes: file.bytes.to_vec(), foreign: file.foreign.clone() };
+            let blob = NewBlob {
+                namespace: file.namespace,
+                bytes: file.bytes.to_vec(),
+                foreign: file.foreign.clone(),
+            };
             let prepared = client.prepare(&key, vec![blob], SubmitOptions::default()).await?;
             let started = Instant::now();
             client.send(&prepared, None).await?;
@@ -177,7 +181,8 @@ async fn sampled(devnet: &Devnet, heights: &[u64]) -> Result<Vec<usize>> {
             let status = light_status(&light.status).await?;
             for (count, height) in counts.iter_mut().zip(heights) {
                 let reported = status.heights.iter().find(|report| report.height == *height);
-                *count += usize::from(reported.is_some_and(|r| matches!(r.state, StateReport::Available { .. })));
+                *count +=
+                    usize::from(reported.is_some_and(|r| matches!(r.state, StateReport::Available { .. })));
             }
         }
         if counts.iter().all(|count| *count == devnet.lights.len()) || Instant::now() > deadline {
@@ -194,7 +199,8 @@ async fn read_back(client: &Client, row: &BlobRow, file: &DataFile) -> Result<bo
     let blob = client.get(commitment).await?;
     let list = client.list(row.height, file.namespace).await?;
     let listed = client.read(&list).await?;
-    let among = listed.iter().any(|blob| blob.entry().commitment == commitment && blob.bytes()[..] == file.bytes[..]);
+    let among =
+        listed.iter().any(|blob| blob.entry().commitment == commitment && blob.bytes()[..] == file.bytes[..]);
     Ok(blob.bytes()[..] == file.bytes[..] && among)
 }
 
@@ -211,12 +217,20 @@ async fn full_block(
     ensure!(!bytes.is_empty(), "no data to fill a block with");
     let filling = |at: usize| {
         let bytes = bytes.iter().cycle().skip(at * 7_919).take(FILLING_BYTES).copied().collect();
-        NewBlob { namespace: Namespace::from_user_id([0xf1; 10]), bytes, foreign: vec![ForeignKind::Keccak256] }
+        NewBlob {
+            namespace: Namespace::from_user_id([0xf1; 10]),
+            bytes,
+            foreign: vec![ForeignKind::Keccak256],
+        }
     };
     let mut prepared = Vec::new();
     for part in (0..FILLING_BLOBS).collect::<Vec<_>>().chunks(3) {
         let blobs = part.iter().copied().map(filling).collect();
         prepared.push(client.prepare(key, blobs, SubmitOptions::default()).await?);
+    }
+    let mut before = Vec::new();
+    for light in &devnet.lights {
+        before.push(light_status(&light.status).await?);
     }
     let started = Instant::now();
     for submission in &prepared {
@@ -234,8 +248,11 @@ async fn full_block(
     heights.dedup();
     step(&format!("8 MiB final after {seconds:.1} s in block {heights:?}, sampled by all light clients"));
     let mut rows = Vec::new();
-    for light in &devnet.lights {
+    for (light, before) in devnet.lights.iter().zip(before) {
         let status = light_status(&light.status).await?;
+        let on_the_wire = |status: &Status| status.wire_bytes.received + status.wire_bytes.sent;
+        let blocks = status.blocks_sampled.saturating_sub(before.blocks_sampled);
+        let bytes = on_the_wire(&status).saturating_sub(on_the_wire(&before));
         let reached = heights
             .iter()
             .filter_map(|height| status.heights.iter().find(|report| report.height == *height))
@@ -243,7 +260,7 @@ async fn full_block(
         let row = LightRow {
             confidence: reached.and_then(|report| report.state.confidence()).unwrap_or_default(),
             resident_bytes: status.resident_bytes,
-            wire_bytes_per_block: status.wire_bytes.per_block,
+            wire_bytes_per_block: bytes.checked_div(blocks).unwrap_or(u64::MAX),
             blocks_sampled: status.blocks_sampled,
         };
         if row.confidence < 0.999 {
@@ -282,7 +299,10 @@ async fn kill_a_validator(devnet: &mut Devnet, failures: &mut Vec<String>) -> Re
         Ok(receipt) => {
             let height = receipt?.header.height();
             ensure!(height > before, "a new blob is in the old block {height}");
-            step(&format!("blocks go on: a blob is final at height {height} after {:.1} s", started.elapsed().as_secs_f64()));
+            step(&format!(
+                "blocks go on: a blob is final at height {height} after {:.1} s",
+                started.elapsed().as_secs_f64()
+            ));
         }
         Err(_) => failures.push("no block within 60 s of a validator's death".into()),
     }

@@ -28,6 +28,7 @@ pub(super) struct LightRow {
     /// At the full block.
     pub(super) confidence: f64,
     pub(super) resident_bytes: u64,
+    /// While the full block was sampled, everything included.
     pub(super) wire_bytes_per_block: u64,
     pub(super) blocks_sampled: u64,
 }
@@ -73,7 +74,8 @@ impl Report {
     /// Prints the tables.
     pub(super) fn print(&self) {
         let yes = |yes: bool| if yes { "yes" } else { "NO" }.to_owned();
-        let mut blobs = table(&["blob", "namespace", "bytes", "WEFT", "height", "final after", "sampled by", "verified"]);
+        let mut blobs =
+            table(&["blob", "namespace", "bytes", "WEFT", "height", "final after", "sampled by", "verified"]);
         for row in &self.blobs {
             blobs.add_row([
                 row.file.clone(),
@@ -87,7 +89,8 @@ impl Report {
             ]);
         }
         println!("\n{blobs}");
-        let mut lights = table(&["light client", "confidence at 8 MiB", "memory", "on the wire a block", "blocks"]);
+        let mut lights =
+            table(&["light client", "confidence at 8 MiB", "memory", "on the wire for it", "blocks"]);
         for (at, row) in self.light_clients.iter().enumerate() {
             lights.add_row([
                 format!("light-{at}"),

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 /// Where `run` serves its status and `status` looks for it unless told otherwise.
 const STATUS_ADDR: &str = "127.0.0.1:26680";
 
-/// Makes sure, from a laptop and without trusting anyone, that Weft's blocks are published.
+/// Checks from a laptop that Weft's blocks are published.
 ///
 /// It verifies headers from a checkpoint on and asks peers for random cells of each block. A
 /// block is available once every cell came with a valid proof; a producer that withholds enough
@@ -34,10 +34,13 @@ enum Command {
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = runtime()?;
-        match self.command {
+        let result = match self.command {
             Command::Run(args) => runtime.block_on(run::run(args)),
             Command::Status(args) => runtime.block_on(status::run(args)),
-        }
+        };
+        // Does not wait for a thread that reads standard input.
+        runtime.shutdown_background();
+        result
     }
 }
 

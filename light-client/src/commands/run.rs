@@ -10,6 +10,7 @@ use chain::NetworkConfig;
 use light_client::sampler::Confidence;
 use light_client::{Client, Config, http};
 use network::Multiaddr;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -33,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", env = "WEFT_LIGHT_HOME")]
     home: PathBuf,
     /// How sure to be that a block was published: 0.999, 99.9% or 1-2^-20. The more, the more
-    /// cells are asked for: 16 for 99%, 24 for 99.9%, 96 for 1-2^-40.
+    /// cells are asked for: 16 for 99%, 24 for 99.9%, 95 for 1-2^-40 of an 8 MiB block.
     #[arg(long, value_name = "PROBABILITY", default_value = "99.9%")]
     confidence: Confidence,
     /// Address to listen on, for example /ip4/0.0.0.0/udp/7070/quic-v1; may be given again.
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// address is printed, and written to the file status-addr in the home directory.
     #[arg(long, value_name = "ADDR", default_value = STATUS_ADDR)]
     status_addr: SocketAddr,
+    /// Stop, too, when standard input ends: for a supervisor that may die.
+    #[arg(long)]
+    until_stdin_closes: bool,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -75,10 +79,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     stdout.flush()?;
 
     let server = http::serve(listener, client.clone());
+    // Whatever comes is of no interest; an end or an error is.
+    let stdin_end = async { while tokio::io::stdin().read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {} };
     tokio::select! {
         served = server => served.context("the status endpoint failed")?,
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = stdin_end, if args.until_stdin_closes => {}
     }
     // Written before, and of no use to anybody now.
     std::fs::remove_file(&address_file).ok();

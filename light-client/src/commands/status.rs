@@ -10,7 +10,7 @@ use light_client::{HeightReport, StateReport, Status};
 
 use super::STATUS_ADDR;
 
-/// Says which blocks this client found published, and at what cost.
+/// Show which blocks the running client found published, and at what cost.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The running client's status endpoint.

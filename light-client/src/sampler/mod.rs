@@ -6,12 +6,12 @@
 mod block;
 mod confidence;
 mod draw;
+mod types;
 
 #[cfg(test)]
 mod tests;
 
-pub use block::{
-    Answer, BlockSampler, Control, Effect, Fault, Millis, SkipReason, State, Task, Timing, check,
-};
+pub use block::{BlockSampler, check};
 pub use confidence::{Confidence, ConfidenceError, confidence, miss_probability, samples_needed};
 pub use draw::{Seed, draw, probe};
+pub use types::{Answer, Control, Effect, Fault, Millis, SkipReason, State, Task, Timing};

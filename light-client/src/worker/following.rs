@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chain::{LightBlock, VerifiedHeader};
+use chain::{HeaderHint, VerifiedHeader};
 use network::{Gossip, Kind, Offence};
 
 use super::{Done, Worker};
@@ -17,10 +17,11 @@ use crate::store::StoredHeader;
 /// The first pause after a header was not had; doubles with each failure, up to `poll_after`.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// Gossip that claims to be a header above the trusted one.
+/// Gossip that claims that there is a header above the trusted one.
+#[derive(Debug)]
 pub(super) struct Hint {
     gossip: Gossip,
-    block: LightBlock,
+    height: u64,
 }
 
 /// Heights from `floor` up to the one below `cursor`, whose headers are still to be fetched.
@@ -32,8 +33,8 @@ pub(super) struct Gap {
 impl Worker {
     /// Keeps gossip that may be a newer header; the highest one, while another is verified.
     pub(super) async fn hear(&mut self, gossip: Gossip) {
-        let block = match LightBlock::decode(&gossip.data) {
-            Ok(block) => block,
+        let height = match HeaderHint::decode(&gossip.data) {
+            Ok(hint) => hint.height,
             Err(error) => {
                 let source = gossip.source;
                 self.args.network.reject(gossip).await;
@@ -42,13 +43,13 @@ impl Worker {
             }
         };
         let known = match &self.hint {
-            Some(hint) => Some(hint.block.height()),
+            Some(hint) => Some(hint.height),
             None => self.args.trusted.as_ref().map(VerifiedHeader::height),
         };
         // Without a trusted header nothing can be judged; the checkpoint comes first.
-        if known.is_none_or(|known| block.height() <= known) {
+        if known.is_none_or(|known| height <= known) {
             self.args.network.ignore(gossip).await;
-        } else if let Some(older) = self.hint.replace(Hint { gossip, block }) {
+        } else if let Some(older) = self.hint.replace(Hint { gossip, height }) {
             self.args.network.ignore(older.gossip).await;
         }
     }
@@ -66,28 +67,27 @@ impl Worker {
             self.following = true;
             self.jobs.spawn(async move {
                 let result = Box::new(headers.first(peer).await.map(Some));
-                let gossip = None;
-                Done::Followed { gossip, result }
+                Done::Followed { hint: None, result }
             });
             return;
         };
-        let (peer, gossip, block) = match self.hint.take() {
-            Some(Hint { gossip, block }) => (gossip.source, Some(gossip), Some(block)),
-            None => match self.next_header_peer() {
-                Some(peer) => (peer, None, None),
-                None => return,
-            },
+        let hint = self.hint.take();
+        // Whoever passes a hint on has the header; only a source that serves none is not asked.
+        let source = hint.as_ref().map(|hint| hint.gossip.source);
+        let source = source.filter(|source| self.peers(Kind::Header).contains(source));
+        let Some(peer) = source.or_else(|| self.next_header_peer()) else {
+            return;
         };
         self.following = true;
         self.jobs.spawn(async move {
-            let result = Box::new(headers.advance(trusted, peer, block).await);
-            Done::Followed { gossip, result }
+            let result = Box::new(headers.advance(trusted, peer).await);
+            Done::Followed { hint, result }
         });
     }
 
     pub(super) async fn followed(
         &mut self,
-        gossip: Option<Gossip>,
+        hint: Option<Hint>,
         result: Result<Option<VerifiedHeader>, FollowError>,
     ) -> Result<(), ClientError> {
         self.following = false;
@@ -95,15 +95,13 @@ impl Worker {
             Ok(header) => {
                 self.failures = 0;
                 self.poll_at = clock::now().after(self.args.config.poll_after);
-                match (gossip, &header) {
-                    (Some(gossip), Some(_)) => self.args.network.accept(gossip).await,
-                    (Some(gossip), None) => self.args.network.ignore(gossip).await,
-                    (None, _) => {}
-                }
-                self.went_online();
                 if let Some(header) = header {
                     self.advanced(header);
                 }
+                if let Some(hint) = hint {
+                    self.judge(hint).await;
+                }
+                self.went_online();
                 return Ok(());
             }
             Err(error) => error,
@@ -111,24 +109,35 @@ impl Worker {
         let pause = RETRY_AFTER.saturating_mul(1 << self.failures.min(16));
         self.poll_at = clock::now().after(pause.min(self.args.config.poll_after));
         self.failures += 1;
-        let gossiped = gossip.is_some();
-        match gossip {
-            Some(gossip) if error.offence().is_some() => self.args.network.reject(gossip).await,
-            Some(gossip) => self.args.network.ignore(gossip).await,
-            None => {}
+        if let Some(hint) = hint {
+            self.args.network.ignore(hint.gossip).await;
         }
-        self.header_failed(&error, gossiped).await;
+        self.header_failed(&error).await;
         if error.is_final() {
             return Err(error.into());
         }
         Ok(())
     }
 
-    async fn header_failed(&self, error: &FollowError, gossiped: bool) {
+    /// Passes on a hint that was true; drops whoever said that there is a header and did not have it.
+    async fn judge(&mut self, hint: Hint) {
+        let Hint { gossip, height } = hint;
+        if self.args.trusted.as_ref().is_some_and(|trusted| trusted.height() >= height) {
+            self.args.network.accept(gossip).await;
+        } else {
+            let source = gossip.source;
+            self.args.network.reject(gossip).await;
+            if self.peers(Kind::Header).contains(&source) {
+                let reason = format!("it hinted at header {height} and did not have it");
+                self.drop_peer(source, Offence::BadGossip, reason).await;
+            }
+        }
+    }
+
+    async fn header_failed(&self, error: &FollowError) {
         self.args.metrics.headers_failed.inc();
         let reason = error.to_string();
         if let Some((peer, offence)) = error.offence() {
-            let offence = if gossiped { Offence::BadGossip } else { offence };
             self.drop_peer(peer, offence, reason.clone()).await;
         }
         self.emit(Event::HeaderFailed { reason });
@@ -217,7 +226,7 @@ impl Worker {
             }
             Err(error) => {
                 self.step_at = clock::now().after(self.args.config.poll_after);
-                self.header_failed(&error, false).await;
+                self.header_failed(&error).await;
             }
         }
         if gap.cursor.height() > gap.floor {

@@ -69,6 +69,16 @@ async fn run_samples_full_blocks_in_little_memory_and_status_shows_it() {
 }
 
 #[tokio::test]
+async fn help_texts_are_what_users_have_seen() {
+    let mut help = String::new();
+    for args in [&["--help"][..], &["run", "--help"], &["status", "--help"]] {
+        help += &output(Command::new(LIGHT_CLIENT).args(args).env_clear()).await;
+        help += "\n";
+    }
+    assert_eq!(help, include_str!("help.txt"), "if this is meant, put it in tests/it/help.txt:\n{help}");
+}
+
+#[tokio::test]
 async fn mistakes_are_explained() {
     let refused = async |args: &[&str]| {
         let output = Command::new(LIGHT_CLIENT).args(args).output().await.unwrap();

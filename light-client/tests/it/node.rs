@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chain::NetworkConfig;
+use chain::{HeaderHint, NetworkConfig};
 use erasure::{Axis, Coordinates};
 use light_client::sampler::{Seed, Timing};
 use light_client::{Args, Client, Config, Event};
@@ -115,10 +115,11 @@ impl Node {
         of_height.map(|(_, at)| at).collect()
     }
 
-    /// Gossips the latest header as soon as somebody listens.
+    /// Gossips that there is a latest header, as soon as somebody listens.
     pub(crate) async fn gossip_latest(&self) {
-        let light = self.serves.chain.read().unwrap().block(0).unwrap().light.encode();
-        self.gossip(light).await;
+        let header = self.serves.chain.read().unwrap().block(0).unwrap().light.signed_header.header.clone();
+        let hash = header.hash().as_bytes().try_into().unwrap();
+        self.gossip(HeaderHint { height: header.height.value(), hash }.encode()).await;
     }
 
     pub(crate) async fn gossip(&self, data: Vec<u8>) {

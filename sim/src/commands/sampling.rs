@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use erasure::{Width, WidthError};
-use indicatif::{ProgressBar, ProgressStyle};
-use sim::{Answer, Question, plot};
+use erasure::Width;
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use sim::{Answer, Interval, Point, Question, plot};
 
 /// How many light clients does a withheld block fool?
 ///
@@ -40,7 +40,7 @@ pub(crate) struct Args {
 
 fn width(text: &str) -> anyhow::Result<Width> {
     let k: u32 = text.parse()?;
-    Ok(Width::new(k).map_err(|error: WidthError| error)?)
+    Ok(Width::new(k)?)
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -77,22 +77,17 @@ fn write(args: &Args, answer: &Answer) -> anyhow::Result<()> {
 
 fn render(args: &Args, answer: &Answer) -> String {
     let &Answer { width, cells, withheld, clients, seed, .. } = answer;
-    let mut text = format!(
-        "withheld     {withheld} of {cells} cells ({:.2} %), k = {width}\n",
-        100.0 * withheld as f64 / cells as f64
-    );
-    if let Some(last) = answer.points.last() {
-        let place = if last.interval.contains(last.closed_form) { "inside" } else { "OUTSIDE" };
+    let share = 100.0 * withheld as f64 / cells as f64;
+    let [withheld, cells] = [withheld, cells].map(|cells| HumanCount(cells as u64));
+    let mut text = format!("withheld     {withheld} of {cells} cells ({share:.2}%), width k = {width}\n");
+    if let Some(&Point { samples, fooled, simulated, interval, closed_form }) = answer.points.last() {
+        let [fooled, clients] = [fooled, clients.into()].map(HumanCount);
+        let Interval { low, high } = interval;
+        let place = if interval.contains(closed_form) { "inside" } else { "OUTSIDE" };
         text += &format!(
-            "fooled       {} of {clients} clients with {} samples each, seed {seed}\n\
-             simulated    {:.3e}, 95 % interval {:.3e} to {:.3e}\n\
-             closed form  {:.3e}, {place} the interval\n",
-            last.fooled,
-            last.samples,
-            last.simulated,
-            last.interval.low,
-            last.interval.high,
-            last.closed_form,
+            "fooled       {fooled} of {clients} clients with {samples} samples each, seed {seed}\n\
+             simulated    {simulated:.3e}, 95% interval {low:.3e} to {high:.3e}\n\
+             closed form  {closed_form:.3e}, {place} the interval\n"
         );
     }
     text + &format!("written      {}\n", args.out.join("sampling.{json,csv,svg}").display())

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use comfy_table::Table;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_BORDERS_ONLY;
 use sim::{Check, checks};
 
 /// Do the published numbers come out?
@@ -33,9 +33,9 @@ fn code(checks: &[Check]) -> ExitCode {
 
 fn render(checks: &[Check]) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["", "target", "ours", "verdict"]);
+    table.load_preset(UTF8_BORDERS_ONLY).set_header(["number", "target", "ours", "verdict"]);
     for Check { what, target, ours, holds } in checks {
-        table.add_row([what, target, ours, if *holds { "holds" } else { "MISSED" }]);
+        table.add_row([what.as_str(), target, ours, if *holds { "holds" } else { "MISSED" }]);
     }
     let missed = checks.iter().filter(|check| !check.holds).count();
     format!("{table}\n{} numbers, {missed} missed\n", checks.len())

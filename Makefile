@@ -1,0 +1,48 @@
+# Weft. `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One target directory for everything, so that nothing is built twice.
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+BIN := $(CARGO_TARGET_DIR)/debug
+CARGO := cargo
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
+
+.PHONY: install-deps
+install-deps: # What building needs beside Rust: a C++ compiler and libclang, for RocksDB
+	@./scripts/install-deps
+
+.PHONY: build
+build: install-deps ## Build all programs (the first time about 15 minutes on two cores, most of it RocksDB)
+	$(CARGO) build --workspace --bins
+
+.PHONY: demo
+demo: build ## Watch four validators, a full node and three light clients at work on real blobs (DEMO_DATA=<dir>)
+	$(BIN)/da-node demo
+
+.PHONY: devnet
+devnet: build ## Start the same network and keep it running
+	$(BIN)/da-node devnet
+
+.PHONY: test
+test: build ## Run every test that takes less than minutes
+	$(CARGO) test --workspace
+
+.PHONY: lint
+lint: install-deps ## Check format, clippy, documentation, dependency directions and licences
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	$(CARGO) test --quiet --package da-node --test it -- dependencies
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check licenses bans sources; \
+	else echo "cargo-deny is not installed: licences not checked (cargo install cargo-deny)"; fi
+
+.PHONY: bench
+bench: build ## Measure a commit of an 8 MiB square and the sampling question
+	$(CARGO) run --package erasure --example commit_speed
+	$(BIN)/sim sampling
