@@ -25,12 +25,12 @@ mod ledger;
 mod outcome;
 mod proposal;
 mod state;
+mod succession;
 mod transaction;
 
 pub use address::{Address, KeyError, SecretKey};
 pub use block::{
-    Block, BlockError, Candidate, Parent, Selected, ValidBlock, is_early, place, propose, select, validate,
-    validate_decided, verify_last_commit,
+    Block, BlockError, Candidate, Selected, ValidBlock, place, propose, select, validate, validate_decided,
 };
 pub use body::{BodyError, CheckedBlob};
 pub use codec::DecodeError;
@@ -44,6 +44,7 @@ pub use ledger::{Ledger, LedgerError, Receipt};
 pub use outcome::{Outcome, Reason, TxStatus};
 pub use proposal::Proposal;
 pub use state::{MemoryState, State, StateError, StateStore, StateUpdate};
+pub use succession::{Parent, is_early, verify_last_commit};
 pub use transaction::{
     Action, BlobHeader, KzgOpening, OTHER_HORIZON, Payload, SUBMIT_HORIZON, Submission, Transaction,
     TransactionError, TxId, VerifiedTransaction,

@@ -82,12 +82,7 @@ impl Node {
         let validators = genesis.validator_set()?;
         let tip = store.tip()?;
         let parent = Self::parent_of(&store, &validators, tip)?;
-        let mut missing = BTreeSet::new();
-        for height in 1..=tip {
-            if store.index(height)?.is_none() {
-                missing.insert(height);
-            }
-        }
+        let missing = store.missing()?;
         metrics.height.set(tip as i64);
         Ok(Self {
             domain: genesis.domain(),

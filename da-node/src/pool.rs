@@ -4,7 +4,7 @@
 //! than it owns; the pool as a whole has a byte limit. Whoever waits for a status watches [`Pool::changes`].
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map},
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -39,7 +39,8 @@ struct Inner {
     bytes: usize,
     by_arrival: BTreeMap<u64, Entry>,
     by_id: HashMap<TxId, u64>,
-    bodies: HashMap<[u8; 32], Arc<CheckedBlob>>,
+    /// By commitment, with the number of pooled blobs that have it.
+    bodies: HashMap<[u8; 32], (Arc<CheckedBlob>, usize)>,
     ended: LruCache<TxId, TxRecord>,
 }
 
@@ -90,12 +91,11 @@ impl Inner {
         let entry = self.by_arrival.remove(&self.by_id.remove(id)?)?;
         self.bytes -= entry.bytes();
         for blob in entry.candidate.blobs() {
-            let commitment = blob.header().commitment;
-            let still_used = self
-                .entries()
-                .any(|other| other.candidate.blobs().iter().any(|b| b.header().commitment == commitment));
-            if !still_used {
-                self.bodies.remove(&commitment);
+            if let hash_map::Entry::Occupied(mut body) = self.bodies.entry(blob.header().commitment) {
+                body.get_mut().1 -= 1;
+                if body.get().1 == 0 {
+                    body.remove();
+                }
             }
         }
         Some(entry)
@@ -177,7 +177,7 @@ impl Pool {
             }
             inner.bytes += bytes;
             for blob in entry.candidate.blobs() {
-                inner.bodies.insert(blob.header().commitment, blob.clone());
+                inner.bodies.entry(blob.header().commitment).or_insert_with(|| (blob.clone(), 0)).1 += 1;
             }
             let arrival = inner.arrivals;
             inner.arrivals += 1;
@@ -208,7 +208,7 @@ impl Pool {
 
     /// The body with this commitment, of a pooled transaction.
     pub(crate) fn body(&self, commitment: &[u8; 32]) -> Option<Arc<CheckedBlob>> {
-        self.lock().bodies.get(commitment).cloned()
+        self.lock().bodies.get(commitment).map(|(blob, _)| blob.clone())
     }
 
     /// Whether some transaction would pay `base_fee` now.

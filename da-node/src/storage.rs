@@ -11,12 +11,13 @@
 //! | `commitments` | blob commitment ‖ height ‖ position: u32 BE | empty |
 //! | `transactions` | id | height ‖ position: u32 BE ‖ charged: u64 BE |
 //! | `undecided` | height ‖ digest | what consensus may still decide |
+//! | `missing` | height | empty; present while a committed block's square is not here |
 //! | `candidates` | height ‖ header hash | a block this node voted for; its square is in `squares` |
 //!
 //! Heights are u64 BE. A block, its commit, its state and its indexes are one synced batch: after a crash all of
 //! it is there or none. A write that fails is an error that stops the node.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use chain::{Block, Genesis, Height, Receipt, StateError, StateStore, StateUpdate, TxId, ValidBlock};
 use erasure::{CommittedSquare, DataRootParts, Digest, Index, SHARE_BYTES, Width};
@@ -27,7 +28,7 @@ use rocksdb::{
 use tendermint::block::Commit;
 use tendermint_proto::v0_38::types::Commit as RawCommit;
 
-const FAMILIES: [&str; 11] = [
+const FAMILIES: [&str; 12] = [
     "meta",
     "blocks",
     "commits",
@@ -39,6 +40,7 @@ const FAMILIES: [&str; 11] = [
     "transactions",
     "undecided",
     "candidates",
+    "missing",
 ];
 
 /// Memory for cached blocks of all column families.
@@ -303,8 +305,9 @@ impl Store {
             batch.put_cf(self.family("commitments")?, key, []);
         }
         let decided = valid.block.header.data_hash.map(|hash| key(height, hash.as_bytes()));
-        if let Some(square) = &valid.square {
-            self.put_index(&mut batch, height, square)?;
+        match &valid.square {
+            Some(square) => self.put_index(&mut batch, height, square)?,
+            None => batch.put_cf(self.family("missing")?, at, []),
         }
         for family in ["undecided", "candidates", "squares"] {
             for record in self.scan(family, &at)? {
@@ -325,7 +328,15 @@ impl Store {
         let mut batch = WriteBatch::default();
         self.put_square(&mut batch, height, square)?;
         self.put_index(&mut batch, height, square)?;
+        batch.delete_cf(self.family("missing")?, height.to_be_bytes());
         self.write(batch)
+    }
+
+    /// The heights whose squares are still to be fetched.
+    pub(crate) fn missing(&self) -> Result<BTreeSet<Height>, StoreError> {
+        self.scan("missing", &[])?
+            .map(|record| Ok(u64::from_be_bytes(number(&record?.0, 0, "missing")?)))
+            .collect()
     }
 
     /// The roots and the index of the block's square; `None` while the square is not here.

@@ -11,7 +11,7 @@ fn main() {
     for k in [32, 64, 128] {
         let width = Width::new(k).unwrap();
         let bytes: Vec<u8> =
-            (0..(width.shares() - 1) * SHARE_BYTES).map(|at| (at * 2_654_435_761 >> 13) as u8).collect();
+            (0..(width.shares() - 1) * SHARE_BYTES).map(|at| ((at * 2_654_435_761) >> 13) as u8).collect();
         let namespace = Namespace::from_user_id([1; 10]);
         let list = transaction_blob(&[]);
         let meta = BlobMeta {

@@ -1,0 +1,13 @@
+//! Nodes as their users meet them: real processes and real sockets. What starts processes runs alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
+
+mod bad_input;
+mod dependencies;
+mod dev;
+mod e2e;
+mod headers;
+mod help;
+mod must_hold;
+mod restart;
+mod support;

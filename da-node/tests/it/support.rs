@@ -1,0 +1,165 @@
+//! A network of processes, looked at through its public interfaces.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use blob_api::{Client, NewBlob};
+use chain::LightBlock;
+use da_node::devnet::{Devnet, height_of};
+use erasure::{ForeignKind, Namespace};
+use light_client::{StateReport, Status};
+use tempfile::TempDir;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::{Instant, sleep},
+};
+
+/// Two cores hold one network at a time.
+pub(crate) static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// How long the light clients may take to sample a final block.
+const SAMPLED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Pause between two looks at something that will change.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Looks until `look` finds something.
+pub(crate) async fn eventually<T>(
+    limit: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
+        sleep(LOOK).await;
+    }
+}
+
+/// The folder where the workspace's programs are.
+fn programs() -> PathBuf {
+    let folder = Path::new(env!("CARGO_BIN_EXE_da-node")).parent().unwrap().to_path_buf();
+    let light_client = folder.join("light-client");
+    assert!(light_client.exists(), "{} is not there: `make build` builds it", light_client.display());
+    folder
+}
+
+pub(crate) fn namespace(id: u8) -> Namespace {
+    Namespace::from_user_id([id; 10])
+}
+
+/// Bytes that no two seeds share, and that compress badly.
+pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let block = |at: u64| erasure::sha256(&[seed.to_be_bytes(), at.to_be_bytes()].concat());
+    let mut bytes: Vec<u8> = (0..len.div_ceil(32) as u64).flat_map(block).collect();
+    bytes.truncate(len);
+    bytes
+}
+
+/// 131,072 bytes of which every 32-byte word is below the scalar order.
+pub(crate) fn field_elements(seed: u64) -> Vec<u8> {
+    let mut bytes = bytes(seed, 131_072);
+    bytes.iter_mut().step_by(32).for_each(|byte| *byte = 0);
+    bytes
+}
+
+pub(crate) fn blob(id: u8, bytes: Vec<u8>, foreign: &[ForeignKind]) -> NewBlob {
+    NewBlob { namespace: namespace(id), bytes, foreign: foreign.to_vec() }
+}
+
+/// The light block at `height` as a node serves it.
+pub(crate) async fn light_block(api: &str, height: u64) -> LightBlock {
+    let answer = reqwest::get(format!("{api}/v1/header/{height}")).await.unwrap();
+    answer.error_for_status().unwrap().json().await.unwrap()
+}
+
+/// A devnet in a folder of its own. Whatever happens, its processes end with this value.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) devnet: Devnet,
+    dir: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Network {
+    /// Four validators and a full node.
+    pub(crate) async fn start() -> Self {
+        let _alone = ALONE.lock().await;
+        let dir = tempfile::tempdir().unwrap();
+        let devnet = Devnet::start(&dir.path().join("network"), &programs(), 4, |_| {}).await.unwrap();
+        Self { devnet, dir, _alone }
+    }
+
+    /// The API of a node: validators 0 to 3, the full node 4.
+    pub(crate) fn api(&self, node: usize) -> &str {
+        &self.devnet.nodes[node].running.api
+    }
+
+    /// The APIs of all nodes.
+    pub(crate) fn apis(&self) -> Vec<String> {
+        self.devnet.nodes.iter().map(|node| node.running.api.clone()).collect()
+    }
+
+    /// A client that verifies and asks one node only.
+    pub(crate) fn client(&self, node: usize) -> Client {
+        Client::new(&[self.api(node).to_owned()], Some(self.devnet.network().unwrap())).unwrap()
+    }
+
+    /// The latest height of the full node.
+    pub(crate) async fn height(&self) -> u64 {
+        height_of(self.api(4)).await.unwrap()
+    }
+
+    /// Waits until every light client found the block available, and gives what each reported of it.
+    pub(crate) async fn sampled(&self, height: u64) -> Vec<(f64, Option<usize>)> {
+        let mut found = Vec::new();
+        for light in &self.devnet.lights {
+            let what = format!("{} to sample block {height}", light.process.name);
+            let report = eventually(SAMPLED_WITHIN, &what, async || {
+                let status: Status = reqwest::get(&light.status).await.unwrap().json().await.unwrap();
+                let report = status.heights.into_iter().find(|report| report.height == height)?;
+                match report.state {
+                    StateReport::Available { confidence } => Some((confidence, report.width)),
+                    _ => None,
+                }
+            });
+            found.push(report.await);
+        }
+        found
+    }
+
+    /// Processes of this machine whose command line names this network's folder.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        processes_of(self.dir.path())
+    }
+
+    /// Stops every process the regular way; none may be left.
+    pub(crate) async fn stop(self) {
+        let pids: Vec<_> = self.devnet.nodes.iter().map(|node| node.running.pid).collect();
+        self.devnet.stop().await.unwrap();
+        for pid in pids {
+            assert!(!Path::new(&format!("/proc/{pid}")).exists(), "process {pid} is left");
+        }
+        assert_eq!(processes_of(self.dir.path()), [0u32; 0]);
+    }
+}
+
+fn processes_of(folder: &Path) -> Vec<u32> {
+    let folder = folder.display().to_string();
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+        // A process that has just ended has no command line any more.
+        let Ok(command) = fs::read(entry.path().join("cmdline")) else { continue };
+        if String::from_utf8_lossy(&command).contains(&folder) {
+            pids.push(pid);
+        }
+    }
+    pids
+}
