@@ -3,7 +3,7 @@
 
     demo/make-data.py
 
-weft-docs.txt        the documentation, one page after the other
+weft-design.txt      the documentation, one page after the other
 weft-chain.tar.gz    the source of the crate `chain`
 eip4844-blob.json    131,072 bytes that are canonical for EIP-4844: each 32-byte word is a zero byte
                      and 31 bytes of the source of the crate `erasure`
@@ -55,10 +55,10 @@ def eip4844(content: bytes) -> bytes:
 
 def main() -> None:
     DATA.mkdir(exist_ok=True)
-    blob = eip4844(text(sources("erasure/src", "*.rs")))
+    blob = eip4844(text(sources("erasure", "*.rs")))
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sources("docs", "*.md")]
     files = {
-        "weft-docs.txt": text(pages),
+        "weft-design.txt": text(pages),
         "weft-chain.tar.gz": archive([ROOT / "chain/Cargo.toml", *sources("chain/src", "*.rs")]),
         "eip4844-blob.json": json.dumps({"data": "0x" + blob.hex()}).encode() + b"\n",
     }

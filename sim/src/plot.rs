@@ -6,7 +6,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::{Answer, Point};
+use crate::Answer;
 
 const SIZE: (u32, u32) = (960, 600);
 const FONT: &str = "sans-serif";
@@ -54,6 +54,7 @@ fn draw<B: DrawingBackend>(
          {crowd} clients, seed {seed}"
     );
     area.draw_text(&subtitle, &text(16, &FAINT), (28, 54))?;
+    legend(area)?;
 
     let mut chart = ChartBuilder::on(area)
         .margin_top(92)
@@ -72,8 +73,8 @@ fn draw<B: DrawingBackend>(
         .axis_desc_style(text(18, &INK))
         .x_desc("samples per client")
         .y_desc("probability of being fooled")
-        .x_labels(13)
-        // One a decade at most, so that each is a whole power of ten.
+        // At most one a sample and one a decade, so that each is a whole number.
+        .x_labels((points.len() + 2).min(13))
         .y_labels((1.0 - bottom).min(11.0) as usize)
         .x_label_formatter(&|samples| format!("{samples:.0}"))
         .y_label_formatter(&|exponent| power_of_ten(*exponent))
@@ -83,49 +84,42 @@ fn draw<B: DrawingBackend>(
         (Confidence::DEFAULT.miss(), format!("{} sure", Confidence::DEFAULT)),
         (1.0 / f64::from(clients), format!("one of {crowd} clients")),
     ];
-    let label = text(15, &FAINT).pos(Pos::new(HPos::Left, VPos::Bottom));
-    for (y, name) in guides.into_iter().map(|(y, name)| (y.log10(), name)).filter(|(y, _)| *y > bottom) {
-        chart.draw_series(DashedLineSeries::new([(0.0, y), (right, y)], 5, 5, FAINT.into()))?;
-        chart.draw_series([Text::new(name, (right * 0.008, y), label.clone())])?;
+    for (y, name) in guides.into_iter().map(|(y, name)| (y.log10(), name)) {
+        if bottom < y && y < 0.0 {
+            chart.draw_series(DashedLineSeries::new([(0.0, y), (right, y)], 5, 5, FAINT.into()))?;
+            // The name goes where the curve is not.
+            let crossing = formula.iter().filter(|(_, exponent)| *exponent > y).count();
+            let (x, side) =
+                if 2 * crossing < points.len() { (0.99, HPos::Right) } else { (0.01, HPos::Left) };
+            let style = text(15, &FAINT).pos(Pos::new(side, VPos::Bottom));
+            chart.draw_series([Text::new(name, (x * right, y), style)])?;
+        }
     }
-    chart
-        .draw_series(LineSeries::new(formula, FORMULA.stroke_width(2)))?
-        .label("closed form")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 26, y)], FORMULA.stroke_width(2)));
-    let counted = points.iter().filter(|point| point.fooled > 0);
-    chart.draw_series(counted.clone().flat_map(|point| error_bar(point, bottom)))?;
-    chart
-        .draw_series(
-            counted.map(|point| Circle::new(place(point, point.simulated, bottom), 4, COUNTED.filled())),
-        )?
-        .label("simulated, 95% interval")
-        .legend(|(x, y)| Circle::new((x + 13, y), 4, COUNTED.filled()));
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .margin(14)
-        .legend_area_size(36)
-        .label_font(text(16, &INK))
-        .background_style(WHITE)
-        .border_style(GRID)
-        .draw()
+    chart.draw_series(LineSeries::new(formula, FORMULA.stroke_width(2)))?;
+    let cap = (0.007 * right).min(0.2);
+    let radius = if points.len() <= 60 { 4 } else { 2 };
+    for point in points.iter().filter(|point| point.fooled > 0) {
+        let [middle, low, high] = [point.simulated, point.interval.low, point.interval.high]
+            .map(|probability| (point.samples as f64, probability.log10().max(bottom)));
+        let ends = [low, high].map(|(x, y)| [(x - cap, y), (x + cap, y)]);
+        let bars = [[low, high], ends[0], ends[1]];
+        chart.draw_series(bars.map(|bar| PathElement::new(bar, COUNTED.stroke_width(2))))?;
+        chart.draw_series([Circle::new(middle, radius, COUNTED.filled())])?;
+    }
+    Ok(())
+}
+
+/// Right of the title, where no curve comes.
+fn legend<B: DrawingBackend>(area: &DrawingArea<B, Shift>) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    area.draw(&PathElement::new([(610, 30), (636, 30)], FORMULA.stroke_width(2)))?;
+    area.draw_text("closed form", &text(16, &INK), (644, 24))?;
+    area.draw(&PathElement::new([(757, 22), (757, 38)], COUNTED.stroke_width(2)))?;
+    area.draw(&Circle::new((757, 30), 4, COUNTED.filled()))?;
+    area.draw_text("simulated, 95% interval", &text(16, &INK), (767, 24))
 }
 
 fn text(size: u32, colour: &'static RGBColor) -> TextStyle<'static> {
     TextStyle::from((FONT, size).into_font()).color(colour)
-}
-
-/// Where a probability of this point lies; the bottom of the plot when below.
-fn place(point: &Point, probability: f64, bottom: f64) -> (f64, f64) {
-    (point.samples as f64, probability.log10().max(bottom))
-}
-
-/// The interval and its caps.
-fn error_bar(point: &Point, bottom: f64) -> [PathElement<(f64, f64)>; 3] {
-    let (low, high) = (place(point, point.interval.low, bottom), place(point, point.interval.high, bottom));
-    let line = |from, to| PathElement::new([from, to], COUNTED.stroke_width(2));
-    let cap = |(x, y): (f64, f64)| line((x - 0.18, y), (x + 0.18, y));
-    [line(low, high), cap(low), cap(high)]
 }
 
 /// `10⁻³` for −3.
