@@ -11,7 +11,8 @@ CARGO := cargo
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1 \2/' \
+	| while read -r target text; do printf '  make %-16s %s\n' "$$target" "$$text"; done
 
 .PHONY: install-deps
 install-deps: # What building needs beside Rust: a C++ compiler and libclang, for RocksDB

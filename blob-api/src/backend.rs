@@ -111,7 +111,13 @@ pub enum FaucetError {
     },
     /// The faucet's own transfer was refused.
     #[error("the faucet could not send: {0}")]
-    Refused(#[from] SubmitError),
+    Refused(SubmitError),
+}
+
+impl From<SubmitError> for FaucetError {
+    fn from(error: SubmitError) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// A node as the API sees it. Object safe, shared by all requests; every method may be called at any time, and may

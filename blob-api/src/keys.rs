@@ -29,7 +29,7 @@ pub enum KeysError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// A file that cannot be read or written.
-    #[error("key file {path}: {source}")]
+    #[error("key file {path}")]
     Io {
         /// The file.
         path: PathBuf,

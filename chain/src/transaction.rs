@@ -402,7 +402,7 @@ pub enum TransactionError {
     },
     /// No key made this signature.
     #[error("signature: {0}")]
-    Signature(#[from] KeyError),
+    Signature(KeyError),
     /// Somebody else's key made it.
     #[error("signature: signed by {signer}, but the sender is {sender}")]
     WrongSigner {
@@ -411,6 +411,12 @@ pub enum TransactionError {
         /// Who signed.
         signer: Address,
     },
+}
+
+impl From<KeyError> for TransactionError {
+    fn from(error: KeyError) -> Self {
+        Self::Signature(error)
+    }
 }
 
 impl TransactionError {

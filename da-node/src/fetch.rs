@@ -26,8 +26,11 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::node::Node;
 
-/// Announcements handled at once; more wait, and the gossip queue drops what exceeds it.
-const ANNOUNCEMENTS: usize = 32;
+/// Gossip messages handled at once; more wait, and the gossip queue drops what exceeds it.
+const MESSAGES: usize = 64;
+
+/// How long a hint at a header waits for this node's own commit; gossip forgets a message soon after.
+const HINT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Ids in one announcement.
 const ANNOUNCED_IDS: usize = 64;
@@ -176,19 +179,40 @@ impl Fetcher {
         Some(bytes)
     }
 
-    /// Handles announcements until the network ends.
-    pub(crate) async fn follow_pool(self: Arc<Self>, mut gossip: mpsc::Receiver<Gossip>) {
+    /// Handles gossip until the network ends.
+    pub(crate) async fn follow_gossip(self: Arc<Self>, mut gossip: mpsc::Receiver<Gossip>) {
         let mut tasks = JoinSet::new();
         while let Some(message) = gossip.recv().await {
-            if message.topic != Topic::Pool {
-                self.network.accept(message).await;
-                continue;
-            }
-            while tasks.len() >= ANNOUNCEMENTS {
+            while tasks.len() >= MESSAGES {
                 tasks.join_next().await;
             }
             let fetcher = self.clone();
-            tasks.spawn(async move { fetcher.announced(message).await });
+            tasks.spawn(async move {
+                match message.topic {
+                    Topic::Pool => fetcher.announced(message).await,
+                    Topic::Headers => fetcher.hinted(message).await,
+                    Topic::Attestations => fetcher.network.ignore(message).await,
+                }
+            });
+        }
+    }
+
+    /// Passes on the hint at a header once its block is committed here: whoever hears of it asks this node.
+    async fn hinted(&self, message: Gossip) {
+        let Ok(hint) = HeaderHint::decode(&message.data) else {
+            return self.network.reject(message).await;
+        };
+        let mut heads = self.node.heads();
+        let committed = heads.wait_for(|head| head.next_height() > hint.height);
+        if !matches!(tokio::time::timeout(HINT_PATIENCE, committed).await, Ok(Ok(_))) {
+            return self.network.ignore(message).await;
+        }
+        match self.node.store.block(hint.height) {
+            Ok(Some(block)) if block.header.hash() == Hash::Sha256(hint.hash) => {
+                self.network.accept(message).await
+            }
+            Ok(_) => self.network.reject(message).await,
+            Err(error) => self.node.fail(&error),
         }
     }
 

@@ -21,3 +21,5 @@ pub mod run;
 mod serve;
 mod squares;
 mod storage;
+#[cfg(test)]
+mod test_chain;

@@ -113,7 +113,7 @@ pub async fn start(home: &Home) -> Result<RunningNode> {
     });
     let following = fetcher.clone();
     tasks.spawn(async move {
-        following.follow_pool(gossip).await;
+        following.follow_gossip(gossip).await;
         Err(anyhow!("the data network's gossip ended"))
     });
     tasks.spawn(async move {

@@ -121,7 +121,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The transaction would be refused by every node.
-    #[error("{0}")]
+    #[error(transparent)]
     Transaction(#[from] TransactionError),
     /// A transaction ended outside any block; it cost nothing.
     #[error("transaction {id} {}", ended(.status))]

@@ -99,6 +99,8 @@ impl Worker {
                     self.advanced(header);
                 }
                 if let Some(hint) = hint {
+                    // Whoever hears it from here asks for the header: it has to be served by then.
+                    self.flush().await?;
                     self.judge(hint).await;
                 }
                 self.went_online();

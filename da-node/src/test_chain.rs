@@ -1,0 +1,127 @@
+//! A chain of one validator for unit tests: blocks are made without consensus, and nobody signs their commits.
+
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+use std::{sync::Arc, time::Duration};
+
+use chain::{
+    Action, Amount, BlobHeader, Candidate, CheckedBlob, Genesis, GenesisAccount, GenesisValidator, Height,
+    Parameters, Parent, Payload, SecretKey, State, StateStore, StateUpdate, ValidBlock,
+};
+use ed25519_consensus::SigningKey;
+use erasure::Namespace;
+use tendermint::{
+    Time, account,
+    block::{self, Commit, CommitSig, Round, parts, signed_header::SignedHeader},
+};
+
+/// What each account owns at genesis.
+pub(crate) const FUNDS: Amount = 1_000_000_000_000;
+
+/// What every transaction offers per share.
+pub(crate) const FEE_CAP: u64 = 2_000;
+
+pub(crate) fn key(seed: u8) -> SecretKey {
+    SecretKey::from_bytes(&[seed; 32]).unwrap()
+}
+
+pub(crate) fn namespace(id: u8) -> Namespace {
+    Namespace::from_user_id([id; 10])
+}
+
+pub(crate) fn blob(id: u8, bytes: Vec<u8>) -> Arc<CheckedBlob> {
+    let header = BlobHeader::describe(namespace(id), &bytes, &[], &[]).unwrap();
+    Arc::new(CheckedBlob::check(&header, &[], bytes.into()).unwrap())
+}
+
+pub(crate) struct TestChain {
+    pub(crate) genesis: Genesis,
+    parent: Parent,
+    proposer: account::Id,
+}
+
+impl TestChain {
+    pub(crate) fn new(chain_id: &str) -> Self {
+        let public_key = SigningKey::from([1; 32]).verification_key().to_bytes();
+        let accounts = (1..=3).map(|seed| GenesisAccount { address: key(seed).address(), balance: FUNDS });
+        let validator =
+            GenesisValidator { name: "only".into(), public_key, power: 1, operator: key(100).address() };
+        let genesis = Genesis {
+            chain_id: chain_id.into(),
+            time: Time::from_unix_timestamp(1_700_000_000, 0).unwrap(),
+            parameters: Parameters::default(),
+            accounts: accounts.collect(),
+            validators: vec![validator],
+        };
+        let validators = genesis.validator_set().unwrap();
+        let parent = Parent {
+            state_root: StateUpdate::genesis(&genesis).unwrap().root,
+            last: None,
+            last_validators: validators.clone(),
+            validators: validators.clone(),
+            next_validators: validators.clone(),
+        };
+        Self { genesis, parent, proposer: validators.validators()[0].address }
+    }
+
+    /// A transaction of account `from`, valid until `valid_until`.
+    pub(crate) fn transaction(
+        &self,
+        from: u8,
+        salt: u8,
+        valid_until: Height,
+        blobs: Vec<Arc<CheckedBlob>>,
+    ) -> Candidate {
+        let action = Action::SubmitBlobs { blobs: blobs.iter().map(|blob| blob.header().clone()).collect() };
+        self.sign(from, salt, valid_until, action, blobs)
+    }
+
+    /// A transfer of account `from` to nobody.
+    pub(crate) fn transfer(&self, from: u8, amount: Amount) -> Candidate {
+        let action = Action::Transfer { to: key(99).address(), amount };
+        self.sign(from, 0, 100, action, Vec::new())
+    }
+
+    fn sign(
+        &self,
+        from: u8,
+        salt: u8,
+        valid_until: Height,
+        action: Action,
+        blobs: Vec<Arc<CheckedBlob>>,
+    ) -> Candidate {
+        let sender = key(from).address();
+        let payload = Payload { sender, salt: [salt; 16], valid_until, fee_cap: FEE_CAP, tip: 0, action };
+        let domain = self.genesis.domain();
+        let signed = key(from).sign(payload, Vec::new(), &domain).unwrap();
+        Candidate::new(Arc::new(signed.verify(&domain, &self.genesis.parameters).unwrap()), blobs).unwrap()
+    }
+
+    /// The next block with exactly these transactions, `later` than its parent by so much.
+    pub(crate) fn propose<S: StateStore>(
+        &self,
+        store: &S,
+        chosen: &[Candidate],
+        later: Duration,
+    ) -> ValidBlock {
+        let time = self.parent.last.as_ref().map_or(self.genesis.time, |last| last.header.time);
+        let state = State::at(store, self.parent.next_height() - 1);
+        chain::propose(&self.genesis, &self.parent, state, chosen, self.proposer, (time + later).unwrap())
+            .unwrap()
+    }
+
+    /// Makes `valid` the head; gives a commit without signatures.
+    pub(crate) fn decide(&mut self, valid: &ValidBlock) -> Commit {
+        let header = valid.block.header.clone();
+        let part_set_header = parts::Header::new(1, header.hash()).unwrap();
+        let commit = Commit {
+            height: header.height,
+            round: Round::default(),
+            block_id: block::Id { hash: header.hash(), part_set_header },
+            signatures: vec![CommitSig::BlockIdFlagAbsent],
+        };
+        self.parent.state_root = valid.update.root;
+        self.parent.last = Some(SignedHeader::new(header, commit.clone()).unwrap());
+        commit
+    }
+}
