@@ -15,7 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use chain::{
-    BlobHeader, Candidate, CheckedBlob, Height, KzgOpening, Ledger, Transaction, TxId, VerifiedTransaction,
+    BlobHeader, Candidate, CheckedBlob, HeaderHint, Height, KzgOpening, Ledger, Transaction, TxId,
+    VerifiedTransaction,
 };
 use erasure::{OriginalSquare, RangeProof, SHARE_BYTES};
 use network::{
