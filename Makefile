@@ -20,7 +20,7 @@ install-deps: # What building needs beside Rust: a C++ compiler and libclang, fo
 
 .PHONY: build
 build: install-deps ## Build all programs (the first time about 15 minutes on two cores, most of it RocksDB)
-	$(CARGO) build --workspace --bins
+	$(CARGO) build --bins
 
 .PHONY: demo
 demo: build ## Watch four validators, a full node and three light clients at work on real blobs (DEMO_DATA=<dir>)
@@ -32,13 +32,13 @@ devnet: build ## Start the same network and keep it running
 
 .PHONY: test
 test: build ## Run every test that takes less than minutes
-	$(CARGO) test --workspace
+	$(CARGO) test
 
 .PHONY: lint
 lint: install-deps ## Check format, clippy, documentation, dependency directions and licences
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
 	$(CARGO) test --quiet --package da-node --test it -- dependencies
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check licenses bans sources; \
 	else echo "cargo-deny is not installed: licences not checked (cargo install cargo-deny)"; fi

@@ -210,7 +210,7 @@ impl Fetcher {
         }
         match self.node.store.block(hint.height) {
             Ok(Some(block)) if block.header.hash() == Hash::Sha256(hint.hash) => {
-                self.network.accept(message).await
+                self.network.accept(message).await;
             }
             Ok(_) => self.network.reject(message).await,
             Err(error) => self.node.fail(&error),

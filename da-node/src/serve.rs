@@ -1,6 +1,6 @@
 //! Answers to peers: cells, lines and ranges of squares, indexes, headers, transactions, bodies.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chain::{Height, TxId};
@@ -8,6 +8,10 @@ use erasure::{Axis, CommittedSquare, Coordinates};
 use network::{Answer, PeerId, Provider, Refusal, Request};
 
 use crate::{fetch::frame, node::Node, storage::StoreError};
+
+/// How long a request for the next block waits for its commit: nodes commit a block within that of each other, and
+/// a refusal would cost the asker a second request.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Serves what the node has.
 #[derive(Debug)]
@@ -28,6 +32,23 @@ fn axis(axis: u8) -> Result<Axis, Refusal> {
 }
 
 impl Serve {
+    /// Waits a moment if the request is about the block that is being decided.
+    async fn wait_for_commit(&self, request: &Request) {
+        let wanted = match request {
+            Request::Sample { height, .. }
+            | Request::Line { height, .. }
+            | Request::Range { height, .. }
+            | Request::Index { height }
+            | Request::Header { height } => *height,
+            Request::Headers { .. } | Request::Transaction { .. } | Request::Body { .. } => return,
+        };
+        let mut heads = self.0.heads();
+        if heads.borrow().next_height() == wanted {
+            // Refused as any other unknown block if it is not decided by then.
+            let _ = tokio::time::timeout(SOON, heads.wait_for(|head| head.next_height() > wanted)).await;
+        }
+    }
+
     /// Answers from the square at `height`, on a thread that may take its time.
     async fn with_square<F>(&self, height: Height, answer: F) -> Answer
     where
@@ -101,6 +122,7 @@ impl Serve {
 #[async_trait::async_trait]
 impl Provider for Serve {
     async fn serve(&self, _peer: PeerId, request: Request) -> Answer {
+        self.wait_for_commit(&request).await;
         match request {
             Request::Sample { height, row, column, axis: along } => {
                 let at = Coordinates { row, column, axis: axis(along)? };
