@@ -10,6 +10,10 @@
 //! another axis root, the block is wrong whoever served it: [`RepairError::Split`],
 //! [`RepairError::Inconsistent`] and [`RepairError::AxisRoot`] accuse the block, not a peer.
 
+mod inconsistency;
+
+pub use inconsistency::{Inconsistency, LineRoot};
+
 use std::fmt;
 
 use crate::{
