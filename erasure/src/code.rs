@@ -1,9 +1,11 @@
 //! The code of a line: systematic RS[2k, k] over GF(2^16), Leopard's FFT as `reed-solomon-simd` has it.
 //!
-//! `ifft` of k shards at skew k, then `fft` at skew 0, turns a line's first half into its second, in
-//! place, equal to that crate's `encode(k, k, …)`. A shard may be longer than a cell: the transforms
-//! work on each pair of bytes by itself. So a row is a shard of 2k cells, and the upper half of the
-//! square becomes its lower half, all columns at once, where they lie.
+//! `ifft` of k shards at skew k, then `fft` at skew 0, turns a line's first half into its second, equal
+//! to that crate's `encode(k, k, …)`. The second half are a polynomial's values at the points 0 … k-1,
+//! the first half its values at k … 2k-1.
+//!
+//! A line's cells may lie anywhere ([`Line`], [`LineMut`]): a column's lie a row apart. They are gathered
+//! in a buffer that stays in cache, transformed there, and written where they belong.
 
 use reed_solomon_simd::{
     ReedSolomonDecoder,
@@ -14,52 +16,65 @@ use crate::{Cell, SHARE_BYTES, Width};
 
 /// The engine's unit: bytes that are transformed together.
 const CHUNK_BYTES: usize = 64;
+const CHUNKS: usize = SHARE_BYTES / CHUNK_BYTES;
+
+/// Cells of a line, wherever they lie.
+pub(crate) trait Line {
+    /// Cell `i` of the line.
+    fn cell(&self, i: usize) -> &Cell;
+}
+
+/// A line to be written.
+pub(crate) trait LineMut {
+    /// Cell `i` of the line.
+    fn cell_mut(&mut self, i: usize) -> &mut Cell;
+}
+
+impl Line for &[Cell] {
+    fn cell(&self, i: usize) -> &Cell {
+        &self[i]
+    }
+}
+
+impl LineMut for &mut [Cell] {
+    fn cell_mut(&mut self, i: usize) -> &mut Cell {
+        &mut self[i]
+    }
+}
 
 /// Encoder of lines of one width.
 pub(crate) struct Encoder {
     engine: DefaultEngine,
     width: Width,
+    buffer: Vec<Cell>,
 }
 
 impl Encoder {
     pub(crate) fn new(width: Width) -> Self {
-        Self { engine: DefaultEngine::new(), width }
+        Self { engine: DefaultEngine::new(), width, buffer: vec![[0; SHARE_BYTES]; width.get()] }
     }
 
-    /// Turns the first halves of lines into their second halves. `cells`: k shards, one after the
-    /// other, each of `cells.len() / k` cells.
-    fn to_parity(&self, cells: &mut [Cell]) {
+    pub(crate) const fn width(&self) -> Width {
+        self.width
+    }
+
+    /// The second half of a line from its first.
+    pub(crate) fn encode(&mut self, systematic: &impl Line, parity: &mut impl LineMut) {
         let k = self.width.get();
-        let chunks = cells.len() / k * (SHARE_BYTES / CHUNK_BYTES);
-        let data = cells.as_flattened_mut().as_chunks_mut::<CHUNK_BYTES>().0;
-        let mut shards = ShardsRefMut::new(k, chunks, data);
+        self.buffer.iter_mut().enumerate().for_each(|(i, cell)| *cell = *systematic.cell(i));
+        let chunks = self.buffer.as_flattened_mut().as_chunks_mut::<CHUNK_BYTES>().0;
+        let mut shards = ShardsRefMut::new(k, CHUNKS, chunks);
         self.engine.ifft(&mut shards, 0, k, k, k);
         self.engine.fft(&mut shards, 0, k, k, 0);
+        self.buffer.iter().enumerate().for_each(|(i, cell)| *parity.cell_mut(i) = *cell);
     }
 
     /// Fills the second half of a line of 2k cells from its first.
-    pub(crate) fn complete(&self, line: &mut [Cell]) {
-        let (systematic, parity) = line.split_at_mut(self.width.get());
-        parity.copy_from_slice(systematic);
-        self.to_parity(parity);
-    }
-
-    /// The extended square, row-major, of the k² shares of an original one.
-    pub(crate) fn extend(&self, shares: &[Cell]) -> Vec<Cell> {
-        let (k, n) = (self.width.get(), self.width.extended());
-        let mut cells = Vec::with_capacity(n * n);
-        for row in shares.chunks_exact(k) {
-            cells.extend_from_slice(row);
-            cells.extend_from_slice(row);
-            let parity = cells.len() - k;
-            self.to_parity(&mut cells[parity..]);
-        }
-        cells.extend_from_within(..);
-        self.to_parity(&mut cells[k * n..]);
-        cells
+    pub(crate) fn complete(&mut self, line: &mut [Cell]) {
+        let (systematic, mut parity) = line.split_at_mut(self.width.get());
+        self.encode(&&*systematic, &mut parity);
     }
 }
-
 /// Decoder of lines of one width.
 pub(crate) struct Decoder {
     decoder: ReedSolomonDecoder,
@@ -120,29 +135,6 @@ mod tests {
             assert_eq!(line[..k], systematic);
             let expected = reed_solomon_simd::encode(k, k, &systematic).unwrap();
             assert!(line[k..].iter().zip(expected).all(|(cell, shard)| cell[..] == shard[..]));
-        }
-    }
-
-    #[test]
-    fn every_line_of_an_extended_square_is_a_codeword() {
-        for k in [2, 4, 8, 32] {
-            let width = Width::new(k).unwrap();
-            let (k, n, encoder) = (width.get(), width.extended(), Encoder::new(width));
-            let shares = noise(k * k, 2);
-            let cells = encoder.extend(&shares);
-            for i in 0..n {
-                let row: Vec<Cell> = (0..n).map(|j| cells[i * n + j]).collect();
-                let column: Vec<Cell> = (0..n).map(|j| cells[j * n + i]).collect();
-                for line in [row, column] {
-                    let mut again = line.clone();
-                    again[k..].fill([0xaa; SHARE_BYTES]);
-                    encoder.complete(&mut again);
-                    assert_eq!(again, line);
-                }
-                if i < k {
-                    assert_eq!(cells[i * n..][..k], shares[i * k..][..k]);
-                }
-            }
         }
     }
 

@@ -15,11 +15,13 @@
 
 mod code;
 mod commitment;
+mod committer;
 mod entry;
 pub mod foreign;
 mod geometry;
 mod index;
 mod layout;
+mod many;
 mod namespace;
 mod proof;
 mod repair;
@@ -28,8 +30,11 @@ mod tree;
 mod wire;
 
 pub use commitment::{DataRootParts, Digest, blob_commitment};
+pub use committer::Committer;
 pub use entry::{BlobMeta, IndexEntry};
-pub use foreign::{ForeignCommitment, ForeignError, ForeignKind, keccak256, sha256};
+pub use foreign::{
+    ForeignCommitment, ForeignError, ForeignKind, anytrust_hash, celestia_commitment, keccak256, sha256,
+};
 pub use geometry::{Axis, Cell, Coordinates, SHARE_BYTES, Width, WidthError, shares_for};
 pub use index::{Index, Placement, VerifiedIndex};
 pub use layout::{

@@ -14,11 +14,11 @@ mod inconsistency;
 
 pub use inconsistency::{Inconsistency, LineRoot};
 
-use std::fmt;
+use std::{fmt, num::NonZeroUsize};
 
 use crate::{
-    Axis, Cell, CommittedSquare, DataRootParts, Digest, Index, OriginalSquare, SHARE_BYTES, VerifiedLine,
-    VerifiedSample, Width,
+    Axis, Cell, CommittedSquare, Committer, DataRootParts, Digest, Index, OriginalSquare, SHARE_BYTES,
+    VerifiedLine, VerifiedSample, Width,
     code::Decoder,
     proof::Hex,
     square::{ExtendedSquare, lines},
@@ -151,7 +151,7 @@ impl Repair {
         let k = self.width().get();
         let rows = self.cells.chunks_exact(2 * k).take(k);
         let shares: Vec<Cell> = rows.flat_map(|row| &row[..k]).copied().collect();
-        let square = ExtendedSquare::new(self.width(), &shares);
+        let square = Committer::new(NonZeroUsize::MIN).extend(self.width(), &shares);
         let (expected, got) = (self.parts.axis_root, square.axis_root());
         if expected != got {
             return Err(RepairError::AxisRoot { expected, got });

@@ -15,9 +15,8 @@ use std::{fmt, ops::Range};
 
 use crate::{
     Axis, Cell, DataRootParts, Digest, Index, IndexEntry, OriginalSquare, Width,
-    code::Encoder,
-    commitment::{blob_commitment_of_leaves, inner, leaf},
-    tree::{self, Tree},
+    commitment::{blob_commitment_of_leaves, inner},
+    tree::Tree,
 };
 
 /// The 2k × 2k cells, their digests and the tree over the line roots.
@@ -30,17 +29,9 @@ pub(crate) struct ExtendedSquare {
 }
 
 impl ExtendedSquare {
-    pub(crate) fn new(width: Width, shares: &[Cell]) -> Self {
-        let n = width.extended();
-        let cells = Encoder::new(width).extend(shares);
-        let digests: Vec<Digest> = cells.iter().map(leaf).collect();
-        let mut line = vec![[0; 32]; n];
-        let mut roots = Vec::with_capacity(2 * n);
-        for (axis, index) in lines(width) {
-            line.iter_mut().zip(axis.positions(width, index)).for_each(|(d, i)| *d = digests[i]);
-            roots.push(tree::root(&mut line, inner));
-        }
-        Self { width, cells, digests, lines: Tree::new(roots, inner) }
+    /// What the [`Committer`](crate::Committer) computed.
+    pub(crate) const fn new(width: Width, cells: Vec<Cell>, digests: Vec<Digest>, lines: Tree) -> Self {
+        Self { width, cells, digests, lines }
     }
 
     pub(crate) fn width(&self) -> Width {
@@ -170,6 +161,11 @@ impl CommittedSquare {
     pub(crate) fn shares(&self, range: Range<u32>) -> Option<Vec<Cell>> {
         let rows = self.square.share_rows(range)?;
         Some(rows.flat_map(|row| &self.square.cells[row]).copied().collect())
+    }
+
+    /// Its cells and digests, to be overwritten by another square's.
+    pub(crate) fn into_buffers(self) -> (Vec<Cell>, Vec<Digest>) {
+        (self.square.cells, self.square.digests)
     }
 
     /// The tree over a line's cells; the line must exist.

@@ -8,8 +8,8 @@ use super::{ProofError, extend};
 use crate::{
     Axis, Cell, CommittedSquare, DataRootParts, DecodeError, Digest, SHARE_BYTES, Width,
     code::Encoder,
-    commitment::{axis_root_of_line, inner, leaf},
-    tree,
+    commitment::{axis_root_of_line, inner},
+    many, tree,
     wire::{Reader, encoding},
 };
 
@@ -64,7 +64,8 @@ impl Line {
         let (width, index_root) = (self.width, self.index_root);
         self.cells.resize(width.extended(), [0; SHARE_BYTES]);
         Encoder::new(width).complete(&mut self.cells);
-        let mut leaves: Vec<Digest> = self.cells.iter().map(leaf).collect();
+        let mut leaves = vec![[0; 32]; width.extended()];
+        many::leaves(&self.cells, &mut leaves);
         let root = tree::root(&mut leaves, inner);
         let axis_root = axis_root_of_line(width, axis, index, root, &self.path);
         let axis_root = axis_root.ok_or(ProofError::Shape)?;
