@@ -18,6 +18,7 @@ mod commitment;
 mod committer;
 mod entry;
 pub mod foreign;
+mod fraud;
 mod geometry;
 mod index;
 mod layout;
@@ -34,6 +35,10 @@ pub use committer::Committer;
 pub use entry::{BlobMeta, IndexEntry};
 pub use foreign::{
     ForeignCommitment, ForeignError, ForeignKind, anytrust_hash, celestia_commitment, keccak256, sha256,
+};
+pub use fraud::{
+    BadEncoding, BadPadding, FalseForeign, FraudError, FraudKind, FraudProof, FraudRules, KzgOpening,
+    MisplacedBlob, SplitCell, VerifiedFraud, WrongIndex,
 };
 pub use geometry::{Axis, Cell, Coordinates, SHARE_BYTES, Width, WidthError, shares_for};
 pub use index::{Index, Placement, VerifiedIndex};
