@@ -10,7 +10,7 @@ use erasure::{
 
 fn main() {
     let mut committer = Committer::new(NonZeroUsize::MIN);
-    for k in [32, 64, 128, 256] {
+    for k in [32, 64, 128, 256, 512] {
         let width = Width::new(k).unwrap();
         let bytes: Vec<u8> =
             (0..(width.shares() - 1) * SHARE_BYTES).map(|at| ((at * 2_654_435_761) >> 13) as u8).collect();

@@ -8,14 +8,16 @@
 //! polynomial basis and its application to Reed-Solomon erasure codes", section IV).
 //!
 //! A line's cells may lie anywhere ([`Line`], [`LineMut`]): a column's lie a row apart. Where the processor
-//! allows, [`gfni`] transforms them; elsewhere an engine of `reed-solomon-simd`.
+//! allows, [`simd`](crate::simd) transforms them; elsewhere an engine of `reed-solomon-simd`.
 
 mod field;
-#[cfg(target_arch = "x86_64")]
-mod gfni;
+
+pub(crate) use field::{Matrices, SKEWS};
 
 use reed_solomon_simd::engine::{DefaultEngine, Engine, GF_MODULUS, GfElement, ShardsRefMut, utils};
 
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Gfni;
 use crate::{Cell, SHARE_BYTES, Width};
 use field::{Locator, matrices};
 
@@ -43,14 +45,14 @@ impl LineMut for &mut [Cell] {
     }
 }
 
-/// The narrowest line that [`gfni`] transforms.
+/// The narrowest line that [`Gfni`] transforms.
 #[cfg(target_arch = "x86_64")]
 const MIN_GFNI_WIDTH: usize = 8;
 
 /// What transforms.
 enum Kernel {
     #[cfg(target_arch = "x86_64")]
-    Gfni(gfni::Gfni),
+    Gfni(Gfni),
     Library(Library),
 }
 
@@ -58,7 +60,7 @@ impl Kernel {
     fn detect(width: Width) -> Self {
         #[cfg(target_arch = "x86_64")]
         if width.get() >= MIN_GFNI_WIDTH
-            && let Some(gfni) = gfni::Gfni::detect()
+            && let Some(gfni) = Gfni::detect()
         {
             return Self::Gfni(gfni);
         }
@@ -167,7 +169,7 @@ pub(crate) struct Decoder {
     /// By point: 1 where erased, then the locator's logarithm.
     points: Vec<i32>,
     erased: Vec<bool>,
-    factors: Vec<field::Matrices>,
+    factors: Vec<Matrices>,
 }
 
 impl Decoder {

@@ -10,19 +10,24 @@
 //! trees are reduced to [`TOP`] nodes each: below that, lanes of [`many`] would run empty, so the tops of
 //! all lines are reduced together. What is computed does not depend on the number of threads.
 
-use std::{mem, num::NonZeroUsize, thread};
+use std::{mem, num::NonZeroUsize, ops::Deref, thread};
 
 use crate::{
-    Cell, CommittedSquare, Digest, Index, OriginalSquare, SHARE_BYTES, Width,
-    code::{Encoder, Line, LineMut},
+    Cell, CommittedSquare, Digest, Index, OriginalSquare, Width,
+    code::{Encoder, Line},
     commitment::inner,
     many,
-    square::ExtendedSquare,
+    simd::{Cells, Stream, prefetch},
+    square::{ExtendedSquare, stride},
     tree::Tree,
 };
 
 /// Lines that are done together. Four columns' digests fill two cache lines of each row.
 const LINES: usize = 4;
+
+/// Cells that are hashed, then written, at a time: as many as there are lanes. While they are hashed,
+/// those before are on their way to memory, and those of the next line on their way from it.
+const BATCH: usize = 16;
 
 /// Nodes that a line's tree is reduced to by itself: as many as a line of the narrowest square has, and
 /// sixteen lanes' worth for all lines that are done together.
@@ -36,7 +41,7 @@ const TOP: usize = 4;
 pub struct Committer {
     threads: NonZeroUsize,
     workers: Vec<Worker>,
-    cells: Vec<Cell>,
+    cells: Cells,
     digests: Vec<Digest>,
     tops: Vec<Digest>,
 }
@@ -44,8 +49,9 @@ pub struct Committer {
 impl Committer {
     /// A committer that works on this many threads, the caller's among them.
     #[must_use]
-    pub const fn new(threads: NonZeroUsize) -> Self {
-        Self { threads, workers: Vec::new(), cells: Vec::new(), digests: Vec::new(), tops: Vec::new() }
+    pub fn new(threads: NonZeroUsize) -> Self {
+        let (cells, digests) = Default::default();
+        Self { threads, workers: Vec::new(), cells, digests, tops: Vec::new() }
     }
 
     /// Extends the square and computes its commitments; equal to [`OriginalSquare::commit`].
@@ -60,38 +66,40 @@ impl Committer {
     }
 
     pub(crate) fn extend(&mut self, width: Width, shares: &[Cell]) -> ExtendedSquare {
-        let (k, n) = (width.get(), width.extended());
+        let (k, n, stride) = (width.get(), width.extended(), stride(width));
         let threads = self.threads.get().min(n / LINES);
         self.workers.retain(|worker| worker.encoder.width() == width);
         self.workers.resize_with(threads, || Worker::new(width));
         self.tops.resize(2 * n * TOP, [0; 32]);
-        let mut cells = take(&mut self.cells, n * n, [0; SHARE_BYTES]);
-        let mut digests = take(&mut self.digests, n * n, [0; 32]);
-        let (upper, lower) = cells.split_at_mut(k * n);
-        let (upper_digests, lower_digests) = digests.split_at_mut(k * n);
+        let mut cells = take(&mut self.cells, n * stride, Cells::new);
+        let mut digests = take(&mut self.digests, n * stride, |count| vec![[0; 32]; count]);
+        let (upper, lower) = cells.split_at_mut(k * stride);
+        let (upper_digests, lower_digests) = digests.split_at_mut(k * stride);
         let (row_tops, column_tops) = self.tops.split_at_mut(n * TOP);
         let (upper_tops, lower_tops) = row_tops.split_at_mut(k * TOP);
 
         let rows = k.div_ceil(threads);
-        let parts = shares.chunks(rows * k).zip(upper.chunks_mut(rows * n));
-        let parts = parts.zip(upper_digests.chunks_mut(rows * n)).zip(upper_tops.chunks_mut(rows * TOP));
+        let parts = shares.chunks(rows * k).zip(upper.chunks_mut(rows * stride));
+        let parts = parts.zip(upper_digests.chunks_mut(rows * stride)).zip(upper_tops.chunks_mut(rows * TOP));
         run(&mut self.workers, parts, |worker, (((shares, cells), digests), tops)| {
             worker.rows(shares, cells, digests, tops);
         });
 
         let columns = (n / LINES).div_ceil(threads) * LINES;
         let (upper, upper_digests) = (&*upper, &*upper_digests);
-        let parts =
-            split_columns(lower, n, columns).into_iter().zip(split_columns(lower_digests, n, columns));
+        let parts = split_columns(lower, width, columns).into_iter().zip(split_columns(
+            lower_digests,
+            width,
+            columns,
+        ));
         let parts = parts.zip(column_tops.chunks_mut(columns * TOP)).enumerate();
         run(&mut self.workers, parts, |worker, (part, ((mut cells, mut digests), tops))| {
             worker.columns(part * columns, (upper, upper_digests), &mut cells, &mut digests, tops);
         });
 
-        let parts = lower_digests.chunks(rows * n).zip(lower_tops.chunks_mut(rows * TOP));
+        let parts = lower_digests.chunks(rows * stride).zip(lower_tops.chunks_mut(rows * TOP));
         run(&mut self.workers, parts, |worker, (digests, tops)| {
-            let groups = digests.chunks(LINES * n).zip(tops.chunks_mut(LINES * TOP));
-            groups.for_each(|(digests, tops)| reduce(digests, tops, &mut worker.nodes));
+            worker.row_trees(digests, tops);
         });
 
         let mut roots = vec![[0; 32]; 2 * n];
@@ -101,9 +109,9 @@ impl Committer {
 }
 
 /// The buffer that is kept if it has this length, or a new one.
-fn take<T: Clone>(kept: &mut Vec<T>, len: usize, zero: T) -> Vec<T> {
+fn take<T, B: Default + Deref<Target = [T]>>(kept: &mut B, len: usize, new: impl FnOnce(usize) -> B) -> B {
     let kept = mem::take(kept);
-    if kept.len() == len { kept } else { vec![zero; len] }
+    if kept.len() == len { kept } else { new(len) }
 }
 
 /// Gives each part to a worker, the first to the caller's thread.
@@ -122,11 +130,12 @@ fn run<P: Send>(
     });
 }
 
-/// The rows of `cells`, each of n, cut into parts of so many columns.
-fn split_columns<T>(rows: &mut [T], n: usize, columns: usize) -> Vec<Vec<&mut [T]>> {
+/// Rows of 2k, cut into parts of so many columns.
+fn split_columns<T>(rows: &mut [T], width: Width, columns: usize) -> Vec<Vec<&mut [T]>> {
+    let n = width.extended();
     let mut parts: Vec<Vec<&mut [T]>> = (0..n.div_ceil(columns)).map(|_| Vec::new()).collect();
-    for row in rows.chunks_exact_mut(n) {
-        parts.iter_mut().zip(row.chunks_mut(columns)).for_each(|(part, row)| part.push(row));
+    for row in rows.chunks_exact_mut(stride(width)) {
+        parts.iter_mut().zip(row[..n].chunks_mut(columns)).for_each(|(part, row)| part.push(row));
     }
     parts
 }
@@ -152,29 +161,47 @@ fn reduce(nodes: &[Digest], out: &mut [Digest], levels: &mut [Vec<Digest>; 2]) {
 /// What a thread needs for itself.
 struct Worker {
     encoder: Encoder,
-    /// The leaves of the columns at work, one column after the other.
+    /// The new cells of the column at work.
+    parity: Cells,
+    /// The leaves of the lines at work, one line after the other.
     leaves: Vec<Digest>,
     nodes: [Vec<Digest>; 2],
 }
 
 impl Worker {
     fn new(width: Width) -> Self {
+        let parity = Cells::new(width.get());
         let leaves = vec![[0; 32]; LINES * width.extended()];
-        Self { encoder: Encoder::new(width), leaves, nodes: Default::default() }
+        Self { encoder: Encoder::new(width), parity, leaves, nodes: Default::default() }
     }
 
     /// Rows of the upper half, from their shares.
     fn rows(&mut self, shares: &[Cell], cells: &mut [Cell], digests: &mut [Digest], tops: &mut [Digest]) {
-        let (k, n) = (self.encoder.width().get(), self.encoder.width().extended());
-        let rows = shares.chunks_exact(k).zip(cells.chunks_exact_mut(n)).zip(digests.chunks_exact_mut(n));
-        for ((shares, cells), digests) in rows {
-            let (systematic, mut parity) = cells.split_at_mut(k);
-            systematic.copy_from_slice(shares);
-            self.encoder.encode(&shares, &mut parity);
-            many::leaves(&*cells, digests);
+        let width = self.encoder.width();
+        let (k, n, stride) = (width.get(), width.extended(), stride(width));
+        let rows = shares.chunks_exact(k).zip(cells.chunks_exact_mut(stride));
+        let (mut stream, batch) = (Stream::new(), BATCH.min(k));
+        for ((shares, cells), digests) in rows.zip(digests.chunks_exact_mut(stride)) {
+            self.encoder.encode(&shares, &mut &mut *self.parity);
+            for (at, digests) in (0..n).step_by(batch).zip(digests[..n].chunks_mut(batch)) {
+                let half = if at < k { shares } else { &self.parity };
+                let from = &half[at % k..][..digests.len()];
+                many::leaves(from, digests);
+                cells[at..].iter_mut().zip(from).for_each(|(to, from)| stream.copy(to, from));
+            }
         }
-        let groups = digests.chunks(LINES * n).zip(tops.chunks_mut(LINES * TOP));
-        groups.for_each(|(digests, tops)| reduce(digests, tops, &mut self.nodes));
+        self.row_trees(digests, tops);
+    }
+
+    /// The tops of rows' trees.
+    fn row_trees(&mut self, digests: &[Digest], tops: &mut [Digest]) {
+        let (n, stride) = (self.encoder.width().extended(), stride(self.encoder.width()));
+        for (digests, tops) in digests.chunks(LINES * stride).zip(tops.chunks_mut(LINES * TOP)) {
+            let rows = digests.chunks_exact(stride);
+            let leaves = &mut self.leaves[..rows.len() * n];
+            rows.zip(leaves.chunks_exact_mut(n)).for_each(|(row, leaves)| leaves.copy_from_slice(&row[..n]));
+            reduce(leaves, tops, &mut self.nodes);
+        }
     }
 
     /// The lower half of columns, from the upper: those from `first` on, `lower` holding theirs only.
@@ -186,16 +213,27 @@ impl Worker {
         digests: &mut [&mut [Digest]],
         tops: &mut [Digest],
     ) {
-        let (k, n) = (self.encoder.width().get(), self.encoder.width().extended());
+        let width = self.encoder.width();
+        let (k, n, stride) = (width.get(), width.extended(), stride(width));
+        let mut stream = Stream::new();
         for (group, tops) in tops.chunks_exact_mut(LINES * TOP).enumerate() {
             let here = group * LINES..(group + 1) * LINES;
             for (column, leaves) in here.clone().zip(self.leaves.chunks_exact_mut(n)) {
-                let source = Column { cells: upper.0, stride: n, column: first + column };
-                self.encoder.encode(&source, &mut Segments { rows: lower, column });
-                many::leaves(lower.iter().map(|row| &row[column]), &mut leaves[k..]);
+                let source = Column { cells: upper.0, stride, column: first + column };
+                let next = Column { cells: upper.0, stride, column: (first + column + 1) % n };
+                self.encoder.encode(&source, &mut &mut *self.parity);
+                for (at, leaves) in (0..k).step_by(BATCH).zip(leaves[k..].chunks_mut(BATCH)) {
+                    let from = &self.parity[at..][..leaves.len()];
+                    (at..at + from.len()).for_each(|row| prefetch(next.cell(row)));
+                    many::leaves(from, leaves);
+                    lower[at..]
+                        .iter_mut()
+                        .zip(from)
+                        .for_each(|(row, from)| stream.copy(&mut row[column], from));
+                }
             }
             for (i, digests) in digests.iter_mut().enumerate() {
-                let above = &upper.1[i * n + first..][here.clone()];
+                let above = &upper.1[i * stride + first..][here.clone()];
                 let leaves = self.leaves.chunks_exact_mut(n);
                 for ((leaves, above), below) in leaves.zip(above).zip(&mut digests[here.clone()]) {
                     leaves[i] = *above;
@@ -217,17 +255,5 @@ struct Column<'a> {
 impl Line for Column<'_> {
     fn cell(&self, i: usize) -> &Cell {
         &self.cells[i * self.stride + self.column]
-    }
-}
-
-/// A column of rows that are given one by one.
-struct Segments<'a, 'b> {
-    rows: &'a mut [&'b mut [Cell]],
-    column: usize,
-}
-
-impl LineMut for Segments<'_, '_> {
-    fn cell_mut(&mut self, i: usize) -> &mut Cell {
-        &mut self.rows[i][self.column]
     }
 }

@@ -26,6 +26,7 @@ mod many;
 mod namespace;
 mod proof;
 mod repair;
+mod simd;
 mod square;
 mod tree;
 mod wire;

@@ -23,7 +23,8 @@ pub(crate) static SKEWS: LazyLock<Vec<Matrices>> = LazyLock::new(|| {
 /// Multiplication by the element with this logarithm.
 pub(crate) fn matrices(log: GfElement) -> Matrices {
     let field = get_exp_log();
-    let products: [GfElement; 16] = std::array::from_fn(|bit| tables::mul(1 << bit, log, &field.exp, &field.log));
+    let products: [GfElement; 16] =
+        std::array::from_fn(|bit| tables::mul(1 << bit, log, &field.exp, &field.log));
     let matrix = |from: usize, to: u32| {
         let bytes = std::array::from_fn(|i| (products[from + i] >> to) as u8);
         transpose(u64::from_le_bytes(bytes)).swap_bytes()
@@ -70,7 +71,10 @@ impl Locator {
     pub(crate) fn locate(&self, points: &mut [i32]) {
         // At most n in size, then less than 2^16 times n: both fit.
         walsh_hadamard(points);
-        points.iter_mut().zip(&self.logs).for_each(|(point, log)| *point = (*point * log).rem_euclid(MODULUS));
+        points
+            .iter_mut()
+            .zip(&self.logs)
+            .for_each(|(point, log)| *point = (*point * log).rem_euclid(MODULUS));
         walsh_hadamard(points);
         points.iter_mut().for_each(|point| *point = point.rem_euclid(MODULUS));
     }
@@ -100,7 +104,8 @@ mod tests {
         for log in (0..GF_MODULUS).step_by(257) {
             factor = factor.wrapping_mul(40_503) | 1;
             let [low, high] = factor.to_le_bytes();
-            let row = |matrix: u64, byte: u8, bit: u32| ((matrix >> (8 * (7 - bit))) as u8 & byte).count_ones() & 1;
+            let row =
+                |matrix: u64, byte: u8, bit: u32| ((matrix >> (8 * (7 - bit))) as u8 & byte).count_ones() & 1;
             let [ll, hl, lh, hh] = matrices(log);
             let product = (0..8).map(|bit| {
                 let low_bit = row(ll, low, bit) ^ row(hl, high, bit);

@@ -1,4 +1,4 @@
-//! The transforms with GFNI on 512-bit registers: the crate's only unsafe code.
+//! The transforms with GFNI on 512-bit registers.
 //!
 //! Symbols are 16 bits wide; a chunk of 64 bytes holds the low bytes of 32 of them, then the high bytes
 //! (`reed-solomon-simd`'s layout). Two chunks make a [`Pair`] of registers, one of 64 low bytes, one of
@@ -6,19 +6,16 @@
 //! of [`STRIP`] pairs; a strip of all its cells fits the first-level cache up to k = 256, is loaded by the
 //! first pass over it and stored by the last, and each pass does two layers of butterflies.
 
-#![allow(unsafe_code, reason = "unaligned loads and stores, and calling what runtime detection allows")]
-
 use std::arch::x86_64::{
-    __m512i, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_castsi256_si512, _mm512_castsi512_si256,
-    _mm512_extracti64x4_epi64, _mm512_gf2p8affine_epi64_epi8, _mm512_inserti64x4, _mm512_set1_epi64,
-    _mm512_setzero_si512, _mm512_ternarylogic_epi64, _mm512_xor_si512,
+    __m256i, __m512i, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_castsi256_si512,
+    _mm512_castsi512_si256, _mm512_extracti64x4_epi64, _mm512_gf2p8affine_epi64_epi8, _mm512_inserti64x4,
+    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 
-use super::{
-    Line, LineMut,
-    field::{Matrices, SKEWS},
+use crate::{
+    Cell,
+    code::{Line, LineMut, Matrices, SKEWS},
 };
-use crate::Cell;
 
 /// Bytes of a pair.
 const PAIR_BYTES: usize = 128;
@@ -38,14 +35,39 @@ struct Pair {
 /// A strip of one cell.
 type Strip = [Pair; STRIP];
 
+/// Runs butterflies on each four strips that lie `distance` apart in a block of 4 `distance`. A macro, since
+/// a closure does not always get inlined where its instructions are enabled; neither does one given to an
+/// iterator.
+macro_rules! each_four {
+    ($strips:expr, $distance:expr, |$four:ident| $butterflies:expr) => {
+        let (ab, cd) = $strips.split_at_mut(2 * $distance);
+        let ((a, b), (c, d)) = (ab.split_at_mut($distance), cd.split_at_mut($distance));
+        for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+            let $four = &mut [*a, *b, *c, *d];
+            $butterflies;
+            [*a, *b, *c, *d] = *$four;
+        }
+    };
+}
+
+/// Runs a butterfly on each two strips that lie half of all strips apart.
+macro_rules! each_two {
+    ($strips:expr, |$x:ident, $y:ident| $butterfly:expr) => {
+        let (low, high) = $strips.split_at_mut($strips.len() / 2);
+        for ($x, $y) in low.iter_mut().zip(high) {
+            $butterfly;
+        }
+    };
+}
+
 /// The transforms; a value exists only where the processor has the instructions.
-pub(super) struct Gfni {
+pub(crate) struct Gfni {
     strips: Vec<Strip>,
 }
 
 impl Gfni {
     /// Transforms on this processor; none when it lacks an instruction.
-    pub(super) fn detect() -> Option<Self> {
+    pub(crate) fn detect() -> Option<Self> {
         let found = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("gfni");
@@ -53,7 +75,7 @@ impl Gfni {
     }
 
     /// The second half of a line of 2k cells from its first; k is at least 8.
-    pub(super) fn encode(&mut self, k: usize, systematic: &impl Line, parity: &mut impl LineMut) {
+    pub(crate) fn encode(&mut self, k: usize, systematic: &impl Line, parity: &mut impl LineMut) {
         // SAFETY: `detect` found every feature the function needs.
         unsafe {
             self.resize(k);
@@ -65,7 +87,7 @@ impl Gfni {
 
     /// Decodes a line of 2k cells, in the order of their points. `factors`: the locator's value for each
     /// point that is given, the inverse of its value for each that is erased; `erased` cells are replaced.
-    pub(super) fn decode(&mut self, line: &mut impl LineMut, erased: &[bool], factors: &[Matrices]) {
+    pub(crate) fn decode(&mut self, line: &mut impl LineMut, erased: &[bool], factors: &[Matrices]) {
         // SAFETY: `detect` found every feature the function needs.
         unsafe {
             self.resize(erased.len());
@@ -89,9 +111,10 @@ fn encode(strips: &mut [Strip], at: usize, systematic: &impl Line, parity: &mut 
     let k = strips.len();
     let skews = &SKEWS[..2 * k];
     for (first, group) in (0..k).step_by(4).zip(strips.as_chunks_mut::<4>().0) {
-        let mut four = std::array::from_fn(|i| load(systematic.cell(first + i), at));
-        inverse(&mut four, k + first, 1, skews);
-        *group = four;
+        for (i, strip) in group.iter_mut().enumerate() {
+            *strip = load(systematic.cell(first + i), at);
+        }
+        inverse(group, k + first, 1, skews);
     }
     let mut distance = 4;
     while 4 * distance < k {
@@ -100,12 +123,12 @@ fn encode(strips: &mut [Strip], at: usize, systematic: &impl Line, parity: &mut 
     }
     // The last layers of the inverse transform and the first of the forward one are on the same cells.
     if 4 * distance == k {
-        each_four(strips, distance, |four| {
+        each_four!(strips, distance, |four| {
             inverse(four, k + distance - 1, distance, skews);
             forward_first(four, distance, skews);
         });
     } else {
-        each_two(strips, |x, y| {
+        each_two!(strips, |x, y| {
             butterfly_inverse(x, y, &skews[k + distance - 1]);
             add(y, x);
         });
@@ -115,7 +138,11 @@ fn encode(strips: &mut [Strip], at: usize, systematic: &impl Line, parity: &mut 
         forward_pass(strips, distance, skews);
     }
     for (first, group) in (0..k).step_by(4).zip(strips.as_chunks_mut::<4>().0) {
-        if first == 0 { forward_first(group, 1, skews) } else { forward(group, first, 1, skews) }
+        if first == 0 {
+            forward_first(group, 1, skews)
+        } else {
+            forward(group, first, 1, skews)
+        }
         for (i, strip) in group.iter().enumerate() {
             store(parity.cell_mut(first + i), at, strip);
         }
@@ -123,13 +150,7 @@ fn encode(strips: &mut [Strip], at: usize, systematic: &impl Line, parity: &mut 
 }
 
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-fn decode(
-    strips: &mut [Strip],
-    at: usize,
-    line: &mut impl LineMut,
-    erased: &[bool],
-    factors: &[Matrices],
-) {
+fn decode(strips: &mut [Strip], at: usize, line: &mut impl LineMut, erased: &[bool], factors: &[Matrices]) {
     let n = strips.len();
     let skews = &SKEWS[..n];
     let zero = _mm512_setzero_si512();
@@ -145,15 +166,17 @@ fn decode(
         distance *= 4;
     }
     if 2 * distance == n {
-        each_two(strips, |x, y| add(y, x));
+        each_two!(strips, |x, y| add(y, x));
     }
     for i in 1..n {
         let width = 1 << i.trailing_zeros();
         let (before, from) = strips.split_at_mut(i);
-        before[i - width..].iter_mut().zip(&*from).for_each(|(x, y)| add(x, y));
+        for (x, y) in before[i - width..].iter_mut().zip(&*from) {
+            add(x, y);
+        }
     }
     if 2 * distance == n {
-        each_two(strips, |x, y| add(y, x));
+        each_two!(strips, |x, y| add(y, x));
     }
     while distance > 1 {
         distance /= 4;
@@ -171,7 +194,7 @@ fn decode(
 fn inverse_pass(strips: &mut [Strip], distance: usize, skew: usize, skews: &[Matrices]) {
     for (block, strips) in strips.chunks_exact_mut(4 * distance).enumerate() {
         let base = skew + block * 4 * distance + distance - 1;
-        each_four(strips, distance, |four| inverse(four, base, distance, skews));
+        each_four!(strips, distance, |four| inverse(four, base, distance, skews));
     }
 }
 
@@ -181,30 +204,11 @@ fn forward_pass(strips: &mut [Strip], distance: usize, skews: &[Matrices]) {
     for (block, strips) in strips.chunks_exact_mut(4 * distance).enumerate() {
         let base = block * 4 * distance + distance - 1;
         if block == 0 {
-            each_four(strips, distance, |four| forward_first(four, distance, skews));
+            each_four!(strips, distance, |four| forward_first(four, distance, skews));
         } else {
-            each_four(strips, distance, |four| forward(four, base, distance, skews));
+            each_four!(strips, distance, |four| forward(four, base, distance, skews));
         }
     }
-}
-
-/// Runs butterflies on each four strips that lie `distance` apart in a block of 4 `distance`.
-#[inline(always)]
-fn each_four(strips: &mut [Strip], distance: usize, mut butterflies: impl FnMut(&mut [Strip; 4])) {
-    let (ab, cd) = strips.split_at_mut(2 * distance);
-    let ((a, b), (c, d)) = (ab.split_at_mut(distance), cd.split_at_mut(distance));
-    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-        let mut four = [*a, *b, *c, *d];
-        butterflies(&mut four);
-        [*a, *b, *c, *d] = four;
-    }
-}
-
-/// Runs a butterfly on each two strips that lie half of all strips apart.
-#[inline(always)]
-fn each_two(strips: &mut [Strip], mut butterfly: impl FnMut(&mut Strip, &mut Strip)) {
-    let (a, b) = strips.split_at_mut(strips.len() / 2);
-    a.iter_mut().zip(b).for_each(|(a, b)| butterfly(a, b));
 }
 
 /// Two inverse layers of four strips. Their factors' places follow from the block's first.
@@ -265,7 +269,8 @@ fn add(x: &mut Strip, y: &Strip) {
 fn add_product(x: &mut Strip, y: &Strip, factor: &Matrices) {
     /// a ⊕ b ⊕ c as a truth table.
     const XOR: i32 = 0x96;
-    let [low_low, high_low, low_high, high_high] = factor.map(|matrix| _mm512_set1_epi64(matrix.cast_signed()));
+    let [low_low, high_low, low_high, high_high] =
+        factor.map(|matrix| _mm512_set1_epi64(matrix.cast_signed()));
     for (x, y) in x.iter_mut().zip(y) {
         let low = _mm512_gf2p8affine_epi64_epi8::<0>(y.low, low_low);
         let high = _mm512_gf2p8affine_epi64_epi8::<0>(y.high, high_low);
@@ -281,15 +286,19 @@ fn add_product(x: &mut Strip, y: &Strip, factor: &Matrices) {
 #[target_feature(enable = "avx512f")]
 fn load(cell: &Cell, at: usize) -> Strip {
     let pairs = cell[at..at + STRIP_BYTES].as_chunks::<PAIR_BYTES>().0;
-    std::array::from_fn(|i| {
-        let bytes = &pairs[i];
-        // SAFETY: the four loads are of the 32 bytes each at 0, 32, 64 and 96 of 128; they need no
-        // alignment.
-        let quarter = |at: usize| unsafe { _mm256_loadu_si256(bytes.as_ptr().add(at).cast()) };
-        let low = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(quarter(0)), quarter(64));
-        let high = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(quarter(32)), quarter(96));
-        Pair { low, high }
-    })
+    let zero = _mm512_setzero_si512();
+    let mut strip = [Pair { low: zero, high: zero }; STRIP];
+    for (pair, bytes) in strip.iter_mut().zip(pairs) {
+        let from: *const __m256i = bytes.as_ptr().cast();
+        // SAFETY: the four times 32 bytes from `from` on are the 128 of `bytes`; no alignment is needed.
+        unsafe {
+            let (a, b) = (_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1)));
+            let (c, d) = (_mm256_loadu_si256(from.add(2)), _mm256_loadu_si256(from.add(3)));
+            pair.low = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), c);
+            pair.high = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(b), d);
+        }
+    }
+    strip
 }
 
 /// Puts a strip back where [`load`] takes it from.
@@ -298,14 +307,13 @@ fn load(cell: &Cell, at: usize) -> Strip {
 fn store(cell: &mut Cell, at: usize, strip: &Strip) {
     let pairs = cell[at..at + STRIP_BYTES].as_chunks_mut::<PAIR_BYTES>().0;
     for (bytes, pair) in pairs.iter_mut().zip(strip) {
-        let mut put = |at: usize, quarter| {
-            // SAFETY: the four stores are of the 32 bytes each at 0, 32, 64 and 96 of 128; they need no
-            // alignment.
-            unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().add(at).cast(), quarter) }
-        };
-        put(0, _mm512_castsi512_si256(pair.low));
-        put(32, _mm512_castsi512_si256(pair.high));
-        put(64, _mm512_extracti64x4_epi64::<1>(pair.low));
-        put(96, _mm512_extracti64x4_epi64::<1>(pair.high));
+        let to: *mut __m256i = bytes.as_mut_ptr().cast();
+        // SAFETY: the four times 32 bytes from `to` on are the 128 of `bytes`; no alignment is needed.
+        unsafe {
+            _mm256_storeu_si256(to, _mm512_castsi512_si256(pair.low));
+            _mm256_storeu_si256(to.add(1), _mm512_castsi512_si256(pair.high));
+            _mm256_storeu_si256(to.add(2), _mm512_extracti64x4_epi64::<1>(pair.low));
+            _mm256_storeu_si256(to.add(3), _mm512_extracti64x4_epi64::<1>(pair.high));
+        }
     }
 }
