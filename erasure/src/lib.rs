@@ -51,6 +51,6 @@ pub use proof::{
     EntryProof, ForeignProof, Line, NamespaceProof, ProofError, RangeProof, Sample, VerifiedEntry,
     VerifiedLine, VerifiedNamespace, VerifiedRange, VerifiedSample,
 };
-pub use repair::{Inconsistency, LineRoot, Repair, RepairError, RepairedSquare};
+pub use repair::{Inconsistency, LineRoot, Repair, RepairError, RepairedSquare, Unlock};
 pub use square::CommittedSquare;
 pub use wire::DecodeError;

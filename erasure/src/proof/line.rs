@@ -70,7 +70,7 @@ impl Line {
         let axis_root = axis_root_of_line(width, axis, index, root, &self.path);
         let axis_root = axis_root.ok_or(ProofError::Shape)?;
         ProofError::unless_equal(data_root, DataRootParts { width, axis_root, index_root }.data_root())?;
-        Ok(VerifiedLine { axis, index, width, cells: self.cells, data_root: *data_root })
+        Ok(VerifiedLine { axis, index, width, cells: self.cells, path: self.path, data_root: *data_root })
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -103,6 +103,7 @@ pub struct VerifiedLine {
     index: usize,
     width: Width,
     cells: Vec<Cell>,
+    path: Vec<Digest>,
     data_root: Digest,
 }
 
@@ -129,6 +130,11 @@ impl VerifiedLine {
     #[must_use]
     pub fn cells(&self) -> &[Cell] {
         &self.cells
+    }
+
+    /// Its root's path to the axis root.
+    pub(crate) fn path(&self) -> &[Digest] {
+        &self.path
     }
 
     /// What it was checked against.

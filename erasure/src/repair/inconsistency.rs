@@ -4,7 +4,9 @@
 //! [`LineRoot::path`] leads to the axis root. That together they contradict one another shows that the
 //! block is wrong, whoever served it.
 
-use crate::{Axis, Digest, Sample};
+use std::fmt;
+
+use crate::{Axis, Coordinates, Digest, Sample};
 
 /// A line's root with its path to the axis root.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,4 +40,16 @@ pub enum Inconsistency {
         /// Its cells: k of them, ascending by their place on it.
         cells: Vec<Sample>,
     },
+}
+
+impl fmt::Display for Inconsistency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SplitCell { by_row, .. } => {
+                let Coordinates { row, column, .. } = by_row.coordinates();
+                write!(f, "two different cells at ({row}, {column})")
+            }
+            Self::BadEncoding { line, .. } => write!(f, "a {} {} of no codeword", line.axis, line.index),
+        }
+    }
 }
