@@ -15,7 +15,7 @@
 use sha3::{Digest as _, Keccak256};
 
 use crate::{
-    Axis, Cell, Namespace, SHARE_BYTES, Width, tree,
+    Axis, Cell, Namespace, SHARE_BYTES, Width, many, tree,
     wire::{DecodeError, Reader, encoding},
 };
 
@@ -64,7 +64,8 @@ pub(crate) fn index_root(count: u32, root: &Digest) -> Digest {
 #[must_use]
 pub fn blob_commitment(namespace: &Namespace, bytes: &[u8]) -> Digest {
     let (whole, tail) = bytes.as_chunks::<SHARE_BYTES>();
-    let mut leaves: Vec<Digest> = whole.iter().map(leaf).collect();
+    let mut leaves = vec![[0; 32]; whole.len()];
+    many::leaves(whole, &mut leaves);
     if !tail.is_empty() {
         let mut last = [0; SHARE_BYTES];
         last[..tail.len()].copy_from_slice(tail);

@@ -1,12 +1,19 @@
 //! Foreign commitments: hashes of a blob in schemes that other systems speak.
 //!
-//! A blob's list ascends by kind; only `eip4844` may repeat, once for each 131,072-byte chunk.
+//! A blob's list ascends by kind; only `eip4844` may repeat, once for each 131,072-byte chunk. All kinds
+//! but that one are hashes of the bytes alone and computed here ([`ForeignKind::hash`]).
+
+mod anytrust;
+mod celestia;
+
+pub use anytrust::anytrust_hash;
+pub use celestia::celestia_commitment;
 
 use std::{fmt, str::FromStr};
 
 use sha2::Digest as _;
 
-use crate::Digest;
+use crate::{Digest, Namespace};
 
 /// Most foreign commitments one blob may carry.
 pub const MAX_FOREIGN: usize = 16;
@@ -43,6 +50,18 @@ impl ForeignKind {
             Self::Eip4844 => "eip4844",
             Self::Celestia => "celestia",
             Self::AnyTrust => "anytrust",
+        }
+    }
+
+    /// The value for a blob; none for `eip4844`, whose commitments need a curve.
+    #[must_use]
+    pub fn hash(self, namespace: &Namespace, bytes: &[u8]) -> Option<Digest> {
+        match self {
+            Self::Keccak256 => Some(keccak256(bytes)),
+            Self::Sha256 => Some(sha256(bytes)),
+            Self::Eip4844 => None,
+            Self::Celestia => Some(celestia_commitment(namespace, bytes)),
+            Self::AnyTrust => Some(anytrust_hash(bytes)),
         }
     }
 }
@@ -149,6 +168,15 @@ pub fn eip4844_versioned_hash(kzg_commitment: &[u8; 48]) -> Digest {
     let mut hash = sha256(kzg_commitment);
     hash[0] = KZG_VERSION;
     hash
+}
+
+/// Pairs nodes level by level until one is left; a last one without a partner moves up. None of none.
+fn fold<T: Copy>(mut level: Vec<T>, inner: impl Fn(T, T) -> T) -> Option<T> {
+    while level.len() > 1 {
+        let pairs = level.chunks(2);
+        level = pairs.map(|pair| if let [a, b] = pair { inner(*a, *b) } else { pair[0] }).collect();
+    }
+    level.first().copied()
 }
 
 #[cfg(test)]

@@ -98,6 +98,14 @@ pub enum Axis {
 }
 
 impl Axis {
+    /// The other one.
+    pub(crate) const fn crossing(self) -> Self {
+        match self {
+            Self::Row => Self::Column,
+            Self::Column => Self::Row,
+        }
+    }
+
     /// The leaf of the axis tree that holds line `index`: rows first, then columns; none past 2k.
     pub(crate) fn leaf(self, width: Width, index: usize) -> Option<usize> {
         let offset = match self {
@@ -139,6 +147,15 @@ pub struct Coordinates {
 }
 
 impl Coordinates {
+    /// The cell at a place of a line, through that line; both below 2k.
+    pub(crate) const fn on(axis: Axis, line: usize, place: usize) -> Self {
+        let (row, column) = match axis {
+            Axis::Row => (line, place),
+            Axis::Column => (place, line),
+        };
+        Self { row: row as u16, column: column as u16, axis }
+    }
+
     /// The line the proof goes through.
     pub(crate) fn line(self) -> usize {
         usize::from(match self.axis {

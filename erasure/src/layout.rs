@@ -3,11 +3,10 @@
 //! The transaction blob is `u32 BE length ‖ transaction list`, so that whoever holds the square's first
 //! shares knows where it ends.
 
-use std::fmt;
+use std::{fmt, num::NonZeroUsize};
 
 use crate::{
-    Cell, CommittedSquare, ForeignError, Index, Placement, SHARE_BYTES, Width, shares_for,
-    square::ExtendedSquare,
+    Cell, CommittedSquare, Committer, ForeignError, Index, Placement, SHARE_BYTES, Width, shares_for,
 };
 
 /// Most bytes of a transaction blob, with its length.
@@ -212,11 +211,12 @@ impl OriginalSquare {
         transaction_list(self.bytes())
     }
 
-    /// Extends the square and computes its commitments. `index` is taken as it is: that its
+    /// Extends the square and computes its commitments, on this thread and in new buffers: a
+    /// [`Committer`] has other threads and keeps buffers. `index` is taken as it is: that its
     /// commitments are those of the shares is what [`CommittedSquare::blob_commitment`] is for.
     #[must_use]
     pub fn commit(self, index: Index) -> CommittedSquare {
-        CommittedSquare::new(ExtendedSquare::new(self.width, &self.shares), index)
+        Committer::new(NonZeroUsize::MIN).commit(&self, index)
     }
 }
 

@@ -15,21 +15,32 @@
 
 mod code;
 mod commitment;
+mod committer;
 mod entry;
 pub mod foreign;
+mod fraud;
 mod geometry;
 mod index;
 mod layout;
+mod many;
 mod namespace;
 mod proof;
 mod repair;
+mod simd;
 mod square;
 mod tree;
 mod wire;
 
 pub use commitment::{DataRootParts, Digest, blob_commitment};
+pub use committer::Committer;
 pub use entry::{BlobMeta, IndexEntry};
-pub use foreign::{ForeignCommitment, ForeignError, ForeignKind, keccak256, sha256};
+pub use foreign::{
+    ForeignCommitment, ForeignError, ForeignKind, anytrust_hash, celestia_commitment, keccak256, sha256,
+};
+pub use fraud::{
+    BadEncoding, BadPadding, FalseForeign, FraudError, FraudKind, FraudProof, FraudRules, KzgOpening,
+    MisplacedBlob, SplitCell, VerifiedFraud, WrongIndex,
+};
 pub use geometry::{Axis, Cell, Coordinates, SHARE_BYTES, Width, WidthError, shares_for};
 pub use index::{Index, Placement, VerifiedIndex};
 pub use layout::{
@@ -40,6 +51,6 @@ pub use proof::{
     EntryProof, ForeignProof, Line, NamespaceProof, ProofError, RangeProof, Sample, VerifiedEntry,
     VerifiedLine, VerifiedNamespace, VerifiedRange, VerifiedSample,
 };
-pub use repair::{Repair, RepairError, RepairedSquare};
+pub use repair::{Inconsistency, LineRoot, Repair, RepairError, RepairedSquare, Unlock};
 pub use square::CommittedSquare;
 pub use wire::DecodeError;

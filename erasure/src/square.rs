@@ -15,32 +15,33 @@ use std::{fmt, ops::Range};
 
 use crate::{
     Axis, Cell, DataRootParts, Digest, Index, IndexEntry, OriginalSquare, Width,
-    code::Encoder,
-    commitment::{blob_commitment_of_leaves, inner, leaf},
-    tree::{self, Tree},
+    commitment::{blob_commitment_of_leaves, inner},
+    simd::Cells,
+    tree::Tree,
 };
 
 /// The 2k × 2k cells, their digests and the tree over the line roots.
+///
+/// Cells and digests lie row by row, [`stride`] apart.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ExtendedSquare {
     width: Width,
-    cells: Vec<Cell>,
+    cells: Cells,
     digests: Vec<Digest>,
     lines: Tree,
 }
 
+/// From one row's start to the next one's. A power of two would put all cells of a column into the same
+/// few sets of a cache, so a wide row is followed by one place that stays zero.
+pub(crate) const fn stride(width: Width) -> usize {
+    let n = width.extended();
+    if n < 128 { n } else { n + 1 }
+}
+
 impl ExtendedSquare {
-    pub(crate) fn new(width: Width, shares: &[Cell]) -> Self {
-        let n = width.extended();
-        let cells = Encoder::new(width).extend(shares);
-        let digests: Vec<Digest> = cells.iter().map(leaf).collect();
-        let mut line = vec![[0; 32]; n];
-        let mut roots = Vec::with_capacity(2 * n);
-        for (axis, index) in lines(width) {
-            line.iter_mut().zip(axis.positions(width, index)).for_each(|(d, i)| *d = digests[i]);
-            roots.push(tree::root(&mut line, inner));
-        }
-        Self { width, cells, digests, lines: Tree::new(roots, inner) }
+    /// What the [`Committer`](crate::Committer) computed.
+    pub(crate) fn new(width: Width, cells: Cells, digests: Vec<Digest>, lines: Tree) -> Self {
+        Self { width, cells, digests, lines }
     }
 
     pub(crate) fn width(&self) -> Width {
@@ -53,19 +54,19 @@ impl ExtendedSquare {
 
     pub(crate) fn cell(&self, row: usize, column: usize) -> Option<&Cell> {
         let n = self.width.extended();
-        if row < n && column < n { self.cells.get(row * n + column) } else { None }
+        if row < n && column < n { self.cells.get(row * stride(self.width) + column) } else { None }
     }
 
     /// The shares of a range of the original square, by row; none when it leaves the square.
     pub(crate) fn share_rows(&self, range: Range<u32>) -> Option<impl Iterator<Item = Range<usize>>> {
-        let n = self.width.extended();
+        let stride = stride(self.width);
         let rows = share_rows(self.width, range)?;
-        Some(rows.map(move |(row, columns)| row * n + columns.start..row * n + columns.end))
+        Some(rows.map(move |(row, columns)| row * stride + columns.start..row * stride + columns.end))
     }
 
     pub(crate) fn original(&self) -> OriginalSquare {
         let k = self.width.get();
-        let rows = self.cells.chunks_exact(self.width.extended()).take(k);
+        let rows = self.cells.chunks_exact(stride(self.width)).take(k);
         let shares: Vec<Cell> = rows.flat_map(|row| &row[..k]).copied().collect();
         OriginalSquare::from_cells(self.width, shares)
     }
@@ -172,10 +173,19 @@ impl CommittedSquare {
         Some(rows.flat_map(|row| &self.square.cells[row]).copied().collect())
     }
 
+    /// Its cells and digests, to be overwritten by another square's.
+    pub(crate) fn into_buffers(self) -> (Cells, Vec<Digest>) {
+        (self.square.cells, self.square.digests)
+    }
+
     /// The tree over a line's cells; the line must exist.
     pub(crate) fn line_tree(&self, axis: Axis, index: usize) -> Tree {
-        let positions = axis.positions(self.width(), index);
-        Tree::new(positions.map(|i| self.square.digests[i]).collect(), inner)
+        let (n, stride) = (self.width().extended(), stride(self.width()));
+        let (first, step) = match axis {
+            Axis::Row => (index * stride, 1),
+            Axis::Column => (index, stride),
+        };
+        Tree::new((0..n).map(|i| self.square.digests[first + i * step]).collect(), inner)
     }
 
     /// The tree over all line roots.

@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
         self.0.len()
     }
 
-    fn take(&mut self, needed: usize) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take(&mut self, needed: usize) -> Result<&'a [u8], DecodeError> {
         let short = DecodeError::Truncated { needed, got: self.0.len() };
         let (taken, rest) = self.0.split_at_checked(needed).ok_or(short)?;
         self.0 = rest;

@@ -29,6 +29,14 @@ impl Header {
         Self { width: parts.width, axis_root: parts.axis_root, count: index.count() }
     }
 
+    /// What these entries, from `first` on, lead to.
+    fn parts(&self, first: u32, entries: &[IndexEntry], siblings: &[Digest]) -> Option<DataRootParts> {
+        let leaves = entries.iter().map(|entry| entry_leaf(&entry.encode())).collect();
+        let root = root_of_range(entry_inner, self.count as usize, first as usize, leaves, siblings)?;
+        let Self { width, axis_root, count } = *self;
+        Some(DataRootParts { width, axis_root, index_root: index_root(count, &root) })
+    }
+
     /// Checks that these entries are in the index from `first` on, and within the square.
     pub(super) fn verify(
         &self,
@@ -37,15 +45,12 @@ impl Header {
         entries: &[IndexEntry],
         siblings: &[Digest],
     ) -> Result<(), ProofError> {
-        let leaves = entries.iter().map(|entry| entry_leaf(&entry.encode())).collect();
-        let root = root_of_range(entry_inner, self.count as usize, first as usize, leaves, siblings);
-        let index_root = index_root(self.count, &root.ok_or(ProofError::Shape)?);
-        let Self { width, axis_root, .. } = *self;
-        ProofError::unless_equal(data_root, DataRootParts { width, axis_root, index_root }.data_root())?;
+        let parts = self.parts(first, entries, siblings).ok_or(ProofError::Shape)?;
+        ProofError::unless_equal(data_root, parts.data_root())?;
         let end = entries.iter().map(IndexEntry::end).max().unwrap_or(0);
         let expected = Width::fitting(end, Width::MAX).unwrap_or(Width::MAX);
-        if expected > width {
-            return Err(ProofError::Width { expected, got: width });
+        if expected > self.width {
+            return Err(ProofError::Width { expected, got: self.width });
         }
         Ok(())
     }
@@ -91,6 +96,21 @@ impl EntryProof {
         &self.entry
     }
 
+    /// The width it claims.
+    pub(crate) const fn width(&self) -> Width {
+        self.header.width
+    }
+
+    /// Whether it claims to be the index's last.
+    pub(crate) const fn is_last(&self) -> bool {
+        self.position + 1 == self.header.count
+    }
+
+    /// What it leads to; none when its path has another shape.
+    pub(crate) fn parts(&self) -> Option<DataRootParts> {
+        self.header.parts(self.position, std::slice::from_ref(&self.entry), &self.path)
+    }
+
     /// Checks that the entry is in the index of the block with this data root.
     ///
     /// # Errors
@@ -101,14 +121,14 @@ impl EntryProof {
         Ok(VerifiedEntry { entry: self.entry, position: self.position, data_root: *data_root })
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         self.header.write(out);
         out.extend(self.position.to_be_bytes());
         self.entry.write(out);
         extend(out, &self.path);
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let header = Header::read(reader)?;
         let (count, position) = (header.count as usize, reader.u32()?);
         let place = bound("position", position.into(), 0, count as u64 - 1)?;

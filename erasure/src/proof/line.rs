@@ -8,8 +8,8 @@ use super::{ProofError, extend};
 use crate::{
     Axis, Cell, CommittedSquare, DataRootParts, DecodeError, Digest, SHARE_BYTES, Width,
     code::Encoder,
-    commitment::{axis_root_of_line, inner, leaf},
-    tree,
+    commitment::{axis_root_of_line, inner},
+    many, tree,
     wire::{Reader, encoding},
 };
 
@@ -64,12 +64,13 @@ impl Line {
         let (width, index_root) = (self.width, self.index_root);
         self.cells.resize(width.extended(), [0; SHARE_BYTES]);
         Encoder::new(width).complete(&mut self.cells);
-        let mut leaves: Vec<Digest> = self.cells.iter().map(leaf).collect();
+        let mut leaves = vec![[0; 32]; width.extended()];
+        many::leaves(&self.cells, &mut leaves);
         let root = tree::root(&mut leaves, inner);
         let axis_root = axis_root_of_line(width, axis, index, root, &self.path);
         let axis_root = axis_root.ok_or(ProofError::Shape)?;
         ProofError::unless_equal(data_root, DataRootParts { width, axis_root, index_root }.data_root())?;
-        Ok(VerifiedLine { axis, index, width, cells: self.cells, data_root: *data_root })
+        Ok(VerifiedLine { axis, index, width, cells: self.cells, path: self.path, data_root: *data_root })
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -102,6 +103,7 @@ pub struct VerifiedLine {
     index: usize,
     width: Width,
     cells: Vec<Cell>,
+    path: Vec<Digest>,
     data_root: Digest,
 }
 
@@ -128,6 +130,11 @@ impl VerifiedLine {
     #[must_use]
     pub fn cells(&self) -> &[Cell] {
         &self.cells
+    }
+
+    /// Its root's path to the axis root.
+    pub(crate) fn path(&self) -> &[Digest] {
+        &self.path
     }
 
     /// What it was checked against.

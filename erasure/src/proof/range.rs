@@ -21,9 +21,9 @@ use crate::{
 /// Shares with the hashes that lead to the data root.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RangeProof {
-    width: Width,
+    pub(crate) width: Width,
     start: u32,
-    index_root: Digest,
+    pub(crate) index_root: Digest,
     cells: Vec<Cell>,
     siblings: Vec<Digest>,
 }
@@ -81,7 +81,7 @@ impl RangeProof {
         root_of_range(inner, 2 * n, rows_of(self.width, &range).start, roots, siblings)
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.width.as_u16().to_be_bytes());
         out.extend(self.start.to_be_bytes());
         out.extend((self.shares().end - self.start).to_be_bytes());
@@ -90,7 +90,7 @@ impl RangeProof {
         extend(out, &self.siblings);
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (width, start, count) = (reader.width()?, reader.u32()?, reader.u32()?);
         let shares = width.shares() as u64;
         bound("first share", start.into(), 0, shares - 1)?;

@@ -15,12 +15,12 @@ use crate::{
 /// A cell with its path in its line's tree and that line's path to the axis root.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sample {
-    width: Width,
-    coordinates: Coordinates,
-    index_root: Digest,
-    cell: Cell,
-    line_path: Vec<Digest>,
-    axis_path: Vec<Digest>,
+    pub(crate) width: Width,
+    pub(crate) coordinates: Coordinates,
+    pub(crate) index_root: Digest,
+    pub(crate) cell: Cell,
+    pub(crate) line_path: Vec<Digest>,
+    pub(crate) axis_path: Vec<Digest>,
 }
 
 impl CommittedSquare {
@@ -76,7 +76,7 @@ impl Sample {
         Ok(VerifiedSample { sample: self, data_root: *data_root })
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.width.as_u16().to_be_bytes());
         out.extend(self.coordinates.row.to_be_bytes());
         out.extend(self.coordinates.column.to_be_bytes());
@@ -87,7 +87,7 @@ impl Sample {
         extend(out, &self.axis_path);
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let width = reader.width()?;
         let (row, column, axis) = (reader.u16()?, reader.u16()?, Axis::read(reader)?);
         let depth = width.extended().ilog2() as usize;
@@ -104,14 +104,14 @@ impl Sample {
 encoding!(Sample);
 
 impl Axis {
-    pub(super) const fn number(self) -> u8 {
+    pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Row => 0,
             Self::Column => 1,
         }
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match reader.u8()? {
             0 => Ok(Self::Row),
             1 => Ok(Self::Column),

@@ -1,9 +1,12 @@
 //! Repair of honest squares from few cells, and of wrong ones into an accusation.
 
-use erasure::{Axis, CommittedSquare, Coordinates, DataRootParts, Repair, RepairError, Sample, Width};
+use erasure::{
+    Axis, CommittedSquare, Coordinates, DataRootParts, FraudProof, Repair, RepairError, Sample, Width,
+};
 use proptest::prelude::*;
 
 use crate::{
+    adversary::Rules,
     oracle::{self, Grid},
     support::{Block, at, everywhere},
 };
@@ -182,13 +185,28 @@ impl Wrong {
     fn repair(&self) -> Repair {
         Repair::new(self.1.data_root(), self.1).unwrap()
     }
+
+    /// Whether every line of both grids is one codeword and the grids agree.
+    fn is_right(&self) -> bool {
+        let shares: Vec<Vec<u8>> = self.0.by_row[..4].iter().flat_map(|row| row[..4].to_vec()).collect();
+        let honest = Grid::extend(4, &shares);
+        honest.by_row == self.0.by_row && honest.by_row == self.0.by_column
+    }
+
+    /// Checks the material of a fraud proof: it becomes a proof that holds against this block.
+    fn assert_proves(&self, error: &RepairError) {
+        let RepairError::Inconsistent(found) = error else { panic!("{error}") };
+        let proof = FraudProof::try_from(&**found).unwrap();
+        proof.verify(&self.1.data_root(), &Rules).unwrap();
+    }
 }
 
 #[test]
 fn two_cells_proven_at_one_place_accuse_the_block() {
     let wrong = Wrong::new(|grid| grid.by_column[2][3][0] ^= 1);
-    let added = wrong.add(&mut wrong.repair(), everywhere(wrong.1.width));
-    assert_eq!(added, Err(RepairError::Split { row: 2, column: 3 }));
+    let error = wrong.add(&mut wrong.repair(), everywhere(wrong.1.width)).unwrap_err();
+    assert_eq!(error.to_string(), "the block commits to two different cells at (2, 3)");
+    wrong.assert_proves(&error);
 }
 
 #[test]
@@ -197,14 +215,95 @@ fn a_line_that_is_no_codeword_accuses_the_block() {
         grid.by_row[1][6][9] ^= 1;
         grid.by_column[1][6][9] ^= 1;
     });
-    // All but one cell of Q0, and row 1 has one cell more than needed.
+    // By its row's tree, all but one cell of Q0, and row 1 has one cell more than needed.
     let mut repair = wrong.repair();
     let cells = block(0..2, 1..8).into_iter().map(|(row, column)| at(row, column, Axis::Row));
     wrong.add(&mut repair, cells).unwrap();
-    assert_eq!(repair.finish(), Err(RepairError::Inconsistent { axis: Axis::Row, index: 1 }));
-    // Decoded from cells that agree, the square is another than the committed one.
+    let error = repair.finish().unwrap_err();
+    assert_eq!(error.to_string(), "the block commits to a row 1 of no codeword");
+    wrong.assert_proves(&error);
+    // By columns' trees only, rows are guesses: the square decoded is another than the committed one, and
+    // nothing proves why, until a cell brings row 1's root.
     let mut repair = wrong.repair();
     wrong.add(&mut repair, block(0..4, 0..4).into_iter().map(|(r, c)| at(r, c, Axis::Column))).unwrap();
-    let (expected, honest) = (wrong.1.axis_root, Block::small().commit().parts().axis_root);
-    assert_eq!(repair.finish(), Err(RepairError::AxisRoot { expected, got: honest }));
+    assert!(matches!(repair.finish(), Err(RepairError::NotEnough { .. })));
+    wrong.add(&mut repair, [at(1, 7, Axis::Row)]).unwrap();
+    wrong.assert_proves(&repair.finish().unwrap_err());
+}
+
+/// A proposer's junk: at these places of the square as rows' trees see it, and as columns' do.
+fn junk() -> impl Strategy<Value = Vec<(usize, usize, u8)>> {
+    let scattered = prop::collection::vec((0..8usize, 0..8usize, 1..4u8), 0..6);
+    // Junk under every other cell of all lines but the original ones hides one cell of each.
+    let checkerboard = (0..2usize, 1..4u8).prop_map(|(parity, axes)| {
+        let places = block(0..8, 0..8).into_iter().filter(move |(row, column)| (row + column) % 2 == parity);
+        places.map(|(row, column)| (row, column, axes)).collect()
+    });
+    let line = (0..8usize, 1..4u8).prop_map(|(row, axes)| (0..8).map(|column| (row, column, axes)).collect());
+    prop_oneof![4 => scattered, 1 => checkerboard, 1 => line]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn every_committed_square_ends_repaired_or_proven_wrong_once_its_cells_are_here(
+        junk in junk(),
+        order in Just((0..128).collect::<Vec<usize>>()).prop_shuffle(),
+        first in 0..128usize,
+    ) {
+        let wrong = Wrong::new(|grid| for (row, column, axes) in &junk {
+            let change = (row * 8 + column + 1) as u8;
+            if axes & 1 != 0 { grid.by_row[*row][*column][5] ^= change; }
+            if axes & 2 != 0 { grid.by_column[*row][*column][5] ^= change; }
+        });
+        let places: Vec<Coordinates> = everywhere(wrong.1.width).collect();
+        let (mut repair, mut ended) = (wrong.repair(), None);
+        for part in [&order[..first], &order[first..]] {
+            let added = wrong.add(&mut repair, part.iter().map(|i| places[*i]));
+            match added.and_then(|()| repair.finish()) {
+                Err(RepairError::NotEnough { .. }) => {
+                    let unlock = repair.unlock().unwrap();
+                    prop_assert!(0 < unlock.needed && unlock.needed <= unlock.cells.len());
+                }
+                outcome => {
+                    ended = Some(outcome);
+                    break;
+                }
+            }
+        }
+        match ended.expect("all cells through all lines are enough") {
+            Ok(_) => prop_assert!(wrong.is_right()),
+            Err(error) => {
+                prop_assert!(!wrong.is_right());
+                wrong.assert_proves(&error);
+            }
+        }
+    }
+
+    #[test]
+    fn the_cells_that_unlock_the_next_line_do(
+        order in Just((0..64).collect::<Vec<usize>>()).prop_shuffle(),
+        by_row in any::<bool>(),
+    ) {
+        let square = Block::of_width(4).commit();
+        let mut repair = start(&square);
+        let axis = if by_row { Axis::Row } else { Axis::Column };
+        let cells = order[..12].iter().map(|i| at(i / 8, i % 8, axis));
+        for place in cells {
+            repair.add(&square.sample(place).unwrap().verify(&square.data_root(), place).unwrap()).unwrap();
+        }
+        while let Err(error) = repair.finish() {
+            let RepairError::NotEnough { missing, .. } = error else { panic!("{error}") };
+            let unlock = repair.unlock().unwrap();
+            for place in unlock.cells.iter().take(unlock.needed) {
+                let sample = square.sample(*place).unwrap().verify(&square.data_root(), *place);
+                repair.add(&sample.unwrap()).unwrap();
+            }
+            let now = repair.clone().finish().map(drop);
+            if let Err(RepairError::NotEnough { missing: now, .. }) = now {
+                prop_assert!(now + unlock.needed < missing);
+            }
+        }
+    }
 }

@@ -1,0 +1,259 @@
+//! Extension and commitment of whole squares, line by line while a line is in cache.
+//!
+//! ```text
+//! rows of shares       copy ─▶ encode ─▶ leaves of their 2k cells ─▶ their trees
+//! columns              encode ─▶ leaves of their k new cells ─▶ their trees
+//! rows of new cells    their trees
+//! ```
+//!
+//! Each step is split over the threads, by rows or by columns, and takes a few lines at a time. Their
+//! trees are reduced to [`TOP`] nodes each: below that, lanes of [`many`] would run empty, so the tops of
+//! all lines are reduced together. What is computed does not depend on the number of threads.
+
+use std::{mem, num::NonZeroUsize, ops::Deref, thread};
+
+use crate::{
+    Cell, CommittedSquare, Digest, Index, OriginalSquare, Width,
+    code::{Encoder, Line},
+    commitment::inner,
+    many,
+    simd::{Cells, Stream, prefetch},
+    square::{ExtendedSquare, stride},
+    tree::Tree,
+};
+
+/// Lines that are done together. Four columns' digests fill two cache lines of each row.
+const LINES: usize = 4;
+
+/// Cells that are hashed, then written, at a time: as many as there are lanes. While they are hashed,
+/// those before are on their way to memory, and those of the next line on their way from it.
+const BATCH: usize = 16;
+
+/// Nodes that a line's tree is reduced to by itself: as many as a line of the narrowest square has, and
+/// sixteen lanes' worth for all lines that are done together.
+const TOP: usize = 4;
+
+/// Extends and commits squares on a fixed number of threads, keeping buffers from one to the next.
+///
+/// A [`CommittedSquare`] holds 4.25 bytes for each byte of the original square (four of cells, a quarter
+/// of digests), and 256 · k for the tree over its lines. A committer holds as much again if a square was
+/// given back to it; beside that 512 · k bytes and, for each thread, 1,024 · k.
+pub struct Committer {
+    threads: NonZeroUsize,
+    workers: Vec<Worker>,
+    cells: Cells,
+    digests: Vec<Digest>,
+    tops: Vec<Digest>,
+}
+
+impl Committer {
+    /// A committer that works on this many threads, the caller's among them.
+    #[must_use]
+    pub fn new(threads: NonZeroUsize) -> Self {
+        let (cells, digests) = Default::default();
+        Self { threads, workers: Vec::new(), cells, digests, tops: Vec::new() }
+    }
+
+    /// Extends the square and computes its commitments; equal to [`OriginalSquare::commit`].
+    #[must_use]
+    pub fn commit(&mut self, original: &OriginalSquare, index: Index) -> CommittedSquare {
+        CommittedSquare::new(self.extend(original.width(), original.shares()), index)
+    }
+
+    /// Takes back the buffers of a square that is no longer needed, for the next of the same width.
+    pub fn recycle(&mut self, square: CommittedSquare) {
+        (self.cells, self.digests) = square.into_buffers();
+    }
+
+    pub(crate) fn extend(&mut self, width: Width, shares: &[Cell]) -> ExtendedSquare {
+        let (k, n, stride) = (width.get(), width.extended(), stride(width));
+        let threads = self.threads.get().min(n / LINES);
+        self.workers.retain(|worker| worker.encoder.width() == width);
+        self.workers.resize_with(threads, || Worker::new(width));
+        self.tops.resize(2 * n * TOP, [0; 32]);
+        let mut cells = take(&mut self.cells, n * stride, Cells::new);
+        let mut digests = take(&mut self.digests, n * stride, |count| vec![[0; 32]; count]);
+        let (upper, lower) = cells.split_at_mut(k * stride);
+        let (upper_digests, lower_digests) = digests.split_at_mut(k * stride);
+        let (row_tops, column_tops) = self.tops.split_at_mut(n * TOP);
+        let (upper_tops, lower_tops) = row_tops.split_at_mut(k * TOP);
+
+        let rows = k.div_ceil(threads);
+        let parts = shares.chunks(rows * k).zip(upper.chunks_mut(rows * stride));
+        let parts = parts.zip(upper_digests.chunks_mut(rows * stride)).zip(upper_tops.chunks_mut(rows * TOP));
+        run(&mut self.workers, parts, |worker, (((shares, cells), digests), tops)| {
+            worker.rows(shares, cells, digests, tops);
+        });
+
+        let columns = (n / LINES).div_ceil(threads) * LINES;
+        let (upper, upper_digests) = (&*upper, &*upper_digests);
+        let parts = split_columns(lower, width, columns).into_iter().zip(split_columns(
+            lower_digests,
+            width,
+            columns,
+        ));
+        let parts = parts.zip(column_tops.chunks_mut(columns * TOP)).enumerate();
+        run(&mut self.workers, parts, |worker, (part, ((mut cells, mut digests), tops))| {
+            worker.columns(part * columns, (upper, upper_digests), &mut cells, &mut digests, tops);
+        });
+
+        let parts = lower_digests.chunks(rows * stride).zip(lower_tops.chunks_mut(rows * TOP));
+        run(&mut self.workers, parts, |worker, (digests, tops)| {
+            worker.row_trees(digests, tops);
+        });
+
+        let mut roots = vec![[0; 32]; 2 * n];
+        reduce(&self.tops, &mut roots, &mut self.workers[0].nodes);
+        ExtendedSquare::new(width, cells, digests, Tree::new(roots, inner))
+    }
+}
+
+/// The buffer that is kept if it has this length, or a new one.
+fn take<T, B: Default + Deref<Target = [T]>>(kept: &mut B, len: usize, new: impl FnOnce(usize) -> B) -> B {
+    let kept = mem::take(kept);
+    if kept.len() == len { kept } else { new(len) }
+}
+
+/// Gives each part to a worker, the first to the caller's thread.
+fn run<P: Send>(
+    workers: &mut [Worker],
+    parts: impl Iterator<Item = P>,
+    work: impl Fn(&mut Worker, P) + Sync,
+) {
+    let (mut jobs, work) = (workers.iter_mut().zip(parts), &work);
+    let own = jobs.next();
+    thread::scope(|scope| {
+        for (worker, part) in jobs {
+            scope.spawn(move || work(worker, part));
+        }
+        own.into_iter().for_each(|(worker, part)| work(worker, part));
+    });
+}
+
+/// Rows of 2k, cut into parts of so many columns.
+fn split_columns<T>(rows: &mut [T], width: Width, columns: usize) -> Vec<Vec<&mut [T]>> {
+    let n = width.extended();
+    let mut parts: Vec<Vec<&mut [T]>> = (0..n.div_ceil(columns)).map(|_| Vec::new()).collect();
+    for row in rows.chunks_exact_mut(stride(width)) {
+        parts.iter_mut().zip(row[..n].chunks_mut(columns)).for_each(|(part, row)| part.push(row));
+    }
+    parts
+}
+
+/// Replaces lines' nodes by fewer ones, level by level: every line has as many, a power of two.
+fn reduce(nodes: &[Digest], out: &mut [Digest], levels: &mut [Vec<Digest>; 2]) {
+    let [level, next] = levels;
+    let mut size = nodes.len() / 2;
+    if size <= out.len() {
+        return if size == out.len() { many::parents(nodes, out) } else { out.copy_from_slice(nodes) };
+    }
+    level.resize(level.len().max(size), [0; 32]);
+    next.resize(next.len().max(size), [0; 32]);
+    many::parents(nodes, &mut level[..size]);
+    while size > 2 * out.len() {
+        many::parents(&level[..size], &mut next[..size / 2]);
+        mem::swap(level, next);
+        size /= 2;
+    }
+    many::parents(&level[..size], out);
+}
+
+/// What a thread needs for itself.
+struct Worker {
+    encoder: Encoder,
+    /// The new cells of the column at work.
+    parity: Cells,
+    /// The leaves of the lines at work, one line after the other.
+    leaves: Vec<Digest>,
+    nodes: [Vec<Digest>; 2],
+}
+
+impl Worker {
+    fn new(width: Width) -> Self {
+        let parity = Cells::new(width.get());
+        let leaves = vec![[0; 32]; LINES * width.extended()];
+        Self { encoder: Encoder::new(width), parity, leaves, nodes: Default::default() }
+    }
+
+    /// Rows of the upper half, from their shares.
+    fn rows(&mut self, shares: &[Cell], cells: &mut [Cell], digests: &mut [Digest], tops: &mut [Digest]) {
+        let width = self.encoder.width();
+        let (k, n, stride) = (width.get(), width.extended(), stride(width));
+        let rows = shares.chunks_exact(k).zip(cells.chunks_exact_mut(stride));
+        let (mut stream, batch) = (Stream::new(), BATCH.min(k));
+        for ((shares, cells), digests) in rows.zip(digests.chunks_exact_mut(stride)) {
+            self.encoder.encode(&shares, &mut &mut *self.parity);
+            for (at, digests) in (0..n).step_by(batch).zip(digests[..n].chunks_mut(batch)) {
+                let half = if at < k { shares } else { &self.parity };
+                let from = &half[at % k..][..digests.len()];
+                many::leaves(from, digests);
+                cells[at..].iter_mut().zip(from).for_each(|(to, from)| stream.copy(to, from));
+            }
+        }
+        self.row_trees(digests, tops);
+    }
+
+    /// The tops of rows' trees.
+    fn row_trees(&mut self, digests: &[Digest], tops: &mut [Digest]) {
+        let (n, stride) = (self.encoder.width().extended(), stride(self.encoder.width()));
+        for (digests, tops) in digests.chunks(LINES * stride).zip(tops.chunks_mut(LINES * TOP)) {
+            let rows = digests.chunks_exact(stride);
+            let leaves = &mut self.leaves[..rows.len() * n];
+            rows.zip(leaves.chunks_exact_mut(n)).for_each(|(row, leaves)| leaves.copy_from_slice(&row[..n]));
+            reduce(leaves, tops, &mut self.nodes);
+        }
+    }
+
+    /// The lower half of columns, from the upper: those from `first` on, `lower` holding theirs only.
+    fn columns(
+        &mut self,
+        first: usize,
+        upper: (&[Cell], &[Digest]),
+        lower: &mut [&mut [Cell]],
+        digests: &mut [&mut [Digest]],
+        tops: &mut [Digest],
+    ) {
+        let width = self.encoder.width();
+        let (k, n, stride) = (width.get(), width.extended(), stride(width));
+        let mut stream = Stream::new();
+        for (group, tops) in tops.chunks_exact_mut(LINES * TOP).enumerate() {
+            let here = group * LINES..(group + 1) * LINES;
+            for (column, leaves) in here.clone().zip(self.leaves.chunks_exact_mut(n)) {
+                let source = Column { cells: upper.0, stride, column: first + column };
+                let next = Column { cells: upper.0, stride, column: (first + column + 1) % n };
+                self.encoder.encode(&source, &mut &mut *self.parity);
+                for (at, leaves) in (0..k).step_by(BATCH).zip(leaves[k..].chunks_mut(BATCH)) {
+                    let from = &self.parity[at..][..leaves.len()];
+                    (at..at + from.len()).for_each(|row| prefetch(next.cell(row)));
+                    many::leaves(from, leaves);
+                    lower[at..]
+                        .iter_mut()
+                        .zip(from)
+                        .for_each(|(row, from)| stream.copy(&mut row[column], from));
+                }
+            }
+            for (i, digests) in digests.iter_mut().enumerate() {
+                let above = &upper.1[i * stride + first..][here.clone()];
+                let leaves = self.leaves.chunks_exact_mut(n);
+                for ((leaves, above), below) in leaves.zip(above).zip(&mut digests[here.clone()]) {
+                    leaves[i] = *above;
+                    *below = leaves[k + i];
+                }
+            }
+            reduce(&self.leaves, tops, &mut self.nodes);
+        }
+    }
+}
+
+/// A column of rows that lie one after the other.
+struct Column<'a> {
+    cells: &'a [Cell],
+    stride: usize,
+    column: usize,
+}
+
+impl Line for Column<'_> {
+    fn cell(&self, i: usize) -> &Cell {
+        &self.cells[i * self.stride + self.column]
+    }
+}

@@ -1,0 +1,117 @@
+//! What the fuzz targets in `fuzz/` run, and `fuzz_run` a bounded number of times: each panics when
+//! something is accepted that should not be.
+
+use std::sync::LazyLock;
+
+use erasure::{
+    Axis, DataRootParts, Digest, EntryProof, ForeignKind, ForeignProof, FraudProof, Index, IndexEntry, Line,
+    Namespace, NamespaceProof, RangeProof, Sample, transaction_list,
+};
+
+use crate::{
+    accusations::{accusations, proofs, smallest},
+    adversary::Rules,
+    support::{Block, at, namespace},
+};
+
+/// Decodes `data` as everything that has an encoding; what decodes encodes to `data`.
+pub(crate) fn decoders(data: &[u8]) {
+    macro_rules! canonical {
+        ($($type:ty),*) => {$(
+            if let Ok(value) = <$type>::decode(data) {
+                assert_eq!(value.encode(), data, stringify!($type));
+            }
+        )*};
+    }
+    canonical!(Sample, Line, RangeProof, EntryProof, ForeignProof, NamespaceProof);
+    canonical!(Index, IndexEntry, DataRootParts, FraudProof);
+    if let Ok(namespace) = Namespace::from_bytes(data) {
+        assert_eq!(namespace.as_bytes(), data);
+    }
+    let _ = transaction_list(data);
+}
+
+/// Bytes and a check of them, which must hold for these bytes alone.
+type Checked = (Vec<u8>, Box<dyn Fn(&[u8]) -> bool + Send + Sync>);
+
+/// Every kind of proof of an honest block.
+static HONEST: LazyLock<Vec<Checked>> = LazyLock::new(|| {
+    let block = Block::small();
+    let square = block.commit();
+    let (index, parts, root) = (square.index().clone(), square.parts(), square.data_root());
+    let mut honest: Vec<Checked> = Vec::new();
+    for place in [at(1, 3, Axis::Row), at(6, 1, Axis::Column)] {
+        let check = move |b: &[u8]| Sample::decode(b).is_ok_and(|sample| sample.verify(&root, place).is_ok());
+        honest.push((square.sample(place).unwrap().encode(), Box::new(check)));
+    }
+    let check = move |b: &[u8]| Line::decode(b).is_ok_and(|line| line.verify(&root, Axis::Row, 5).is_ok());
+    honest.push((square.line(Axis::Row, 5).unwrap().encode(), Box::new(check)));
+    let check = move |b: &[u8]| RangeProof::decode(b).is_ok_and(|range| range.verify(&root, 3..6).is_ok());
+    honest.push((square.range(3..6).unwrap().encode(), Box::new(check)));
+    let entry = index.prove_entry(4, parts).unwrap();
+    let check = move |b: &[u8]| EntryProof::decode(b).is_ok_and(|entry| entry.verify(&root).is_ok());
+    honest.push((entry.encode(), Box::new(check)));
+    let (kind, value) = (ForeignKind::Keccak256, erasure::keccak256(&block.blobs[0].1));
+    let foreign = ForeignProof { entry_proof: entry, kind, value };
+    let check = move |b: &[u8]| ForeignProof::decode(b).is_ok_and(|f| f.verify(&root, kind, &value).is_ok());
+    honest.push((foreign.encode(), Box::new(check)));
+    for id in [15, 20] {
+        let check = move |b: &[u8]| {
+            NamespaceProof::decode(b).is_ok_and(|proof| proof.verify(&root, namespace(id)).is_ok())
+        };
+        honest.push((index.prove_namespace(namespace(id), parts).encode(), Box::new(check)));
+    }
+    let check = move |b: &[u8]| Index::decode(b).is_ok_and(|index| index.verify(parts, &root).is_ok());
+    honest.push((index.encode(), Box::new(check)));
+    for (_, proof, root) in proofs() {
+        honest.push((proof.encode(), Box::new(move |b| proves_fraud(b, &root))));
+    }
+    assert!(honest.iter().all(|(bytes, check)| check(bytes)));
+    honest
+});
+
+fn proves_fraud(bytes: &[u8], root: &Digest) -> bool {
+    FraudProof::decode(bytes).is_ok_and(|proof| proof.verify(root, &Rules).is_ok())
+}
+
+/// `bytes` with as many changes as `script` tells: four bytes each, for a place, a way and a value.
+fn edited(bytes: &[u8], script: &[u8]) -> Vec<u8> {
+    let mut edited = bytes.to_vec();
+    for step in script.as_chunks().0 {
+        let [high, low, way, value] = *step;
+        let place = usize::from(u16::from_be_bytes([high, low])) % (edited.len() + 1);
+        match way % 4 {
+            0 if place < edited.len() => edited[place] ^= value,
+            1 => edited.insert(place, value),
+            2 => drop(edited.drain(place..edited.len().min(place + usize::from(value)))),
+            _ => edited.truncate(place.max(1)),
+        }
+    }
+    edited
+}
+
+/// Verifies an honest proof as changed by `data`, which only an unchanged one survives, and `data` itself.
+pub(crate) fn verifiers(data: &[u8]) {
+    let Some((chosen, script)) = data.split_first() else { return };
+    let (honest, check) = &HONEST[usize::from(*chosen) % HONEST.len()];
+    let bytes = edited(honest, script);
+    assert!(bytes == *honest || !check(&bytes), "proof {chosen} after {script:?}");
+    assert!(data == honest || !check(data));
+}
+
+/// Accusations of a valid block, and its data root.
+static ACCUSED: LazyLock<(Vec<Vec<u8>>, Digest)> = LazyLock::new(|| {
+    let others = proofs().into_iter().map(|(_, proof, _)| proof.encode());
+    let made = accusations(&smallest()).into_iter().map(|(_, bytes)| bytes).chain(others).collect();
+    (made, smallest().commit().data_root())
+});
+
+/// Accuses a valid block as `data` tells: nothing comes of it.
+pub(crate) fn frauds(data: &[u8]) {
+    let (accusations, root) = &*ACCUSED;
+    assert!(!proves_fraud(data, root));
+    if let Some((chosen, script)) = data.split_first() {
+        let accusation = &accusations[usize::from(*chosen) % accusations.len()];
+        assert!(!proves_fraud(&edited(accusation, script), root), "accusation {chosen} after {script:?}");
+    }
+}
