@@ -2,27 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use erasure::{ForeignCommitment, ForeignKind};
+use erasure::ForeignKind;
 use kzg_rs::{Blob, Bytes48, KzgProof, KzgSettings};
 
 use crate::transaction::{BlobHeader, KZG_CHUNK_BYTES, KzgOpening};
 
 static KZG: LazyLock<Option<KzgSettings>> = LazyLock::new(|| KzgSettings::load_trusted_setup_file().ok());
-
-/// Kinds that rules version 1 checks.
-pub(crate) fn is_active(kind: ForeignKind) -> bool {
-    matches!(kind, ForeignKind::Keccak256 | ForeignKind::Sha256 | ForeignKind::Eip4844)
-}
-
-/// The commitment of a kind that is a plain hash of the bytes.
-pub(crate) fn hash_foreign(kind: ForeignKind, bytes: &[u8]) -> Option<ForeignCommitment> {
-    let value = match kind {
-        ForeignKind::Keccak256 => erasure::keccak256(bytes),
-        ForeignKind::Sha256 => erasure::sha256(bytes),
-        ForeignKind::Eip4844 | ForeignKind::Celestia | ForeignKind::AnyTrust => return None,
-    };
-    Some(ForeignCommitment { kind, value })
-}
 
 /// A blob's bytes that have the length, the commitment and every foreign commitment of their header.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,7 +33,7 @@ impl CheckedBlob {
             return Err(BodyError::Commitment);
         }
         for claim in header.foreign.iter().filter(|f| f.kind != ForeignKind::Eip4844) {
-            if hash_foreign(claim.kind, &bytes).as_ref() != Some(claim) {
+            if claim.kind.hash(&header.namespace, &bytes) != Some(claim.value) {
                 return Err(BodyError::Foreign(claim.kind));
             }
         }

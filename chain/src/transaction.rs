@@ -8,7 +8,6 @@ use erasure::{ForeignCommitment, ForeignKind, Namespace, shares_for};
 use crate::{
     Amount, Height,
     address::{Address, KeyError},
-    body,
     codec::{self, DecodeError},
     eip712::Domain,
     fees::blob_shares,
@@ -52,29 +51,23 @@ pub struct BlobHeader {
 impl BlobHeader {
     /// Describes `bytes`, with the hashes of `kinds` that need nothing but the bytes; `kzg` are the blob's
     /// openings where it carries EIP-4844 commitments.
-    pub fn describe(
-        namespace: Namespace,
-        bytes: &[u8],
-        kinds: &[ForeignKind],
-        kzg: &[KzgOpening],
-    ) -> Result<Self, TransactionError> {
+    pub fn describe(namespace: Namespace, bytes: &[u8], kinds: &[ForeignKind], kzg: &[KzgOpening]) -> Self {
         let mut foreign = Vec::new();
         let mut kinds = kinds.to_vec();
         kinds.sort_unstable();
         kinds.dedup();
         for kind in kinds {
-            match kind {
-                ForeignKind::Eip4844 => foreign.extend(kzg.iter().map(KzgOpening::foreign)),
-                kind => foreign
-                    .push(body::hash_foreign(kind, bytes).ok_or(TransactionError::ForeignInactive(kind))?),
+            match kind.hash(&namespace, bytes) {
+                Some(value) => foreign.push(ForeignCommitment { kind, value }),
+                None => foreign.extend(kzg.iter().map(KzgOpening::foreign)),
             }
         }
-        Ok(Self {
+        Self {
             namespace,
             commitment: erasure::blob_commitment(&namespace, bytes),
             len: bytes.len() as u64,
             foreign,
-        })
+        }
     }
 
     /// Shares that this blob counts in fees and in a block's capacity.
@@ -100,9 +93,6 @@ impl BlobHeader {
         }
         let mut last: Option<ForeignKind> = None;
         for kind in self.foreign.iter().map(|f| f.kind) {
-            if !body::is_active(kind) {
-                return Err(TransactionError::ForeignInactive(kind));
-            }
             if last.is_some_and(|last| last > kind || (last == kind && kind != ForeignKind::Eip4844)) {
                 return Err(TransactionError::ForeignOrder { blob: at });
             }
@@ -359,9 +349,6 @@ pub enum TransactionError {
         /// Which blob.
         blob: usize,
     },
-    /// The rules in force cannot check this kind.
-    #[error("foreign: {0} is not active in rules version 1; use keccak256, sha256 or eip4844")]
-    ForeignInactive(ForeignKind),
     /// An EIP-4844 blob is a whole number of chunks.
     #[error(
         "blobs[{blob}].len: {chunks} eip4844 commitments need {chunks} × 131072 bytes (at most 8), got {len}"
@@ -426,7 +413,7 @@ impl TransactionError {
             Self::BlobCount { .. } | Self::TooManyShares { .. } => "blobs",
             Self::BlobLength { .. } | Self::KzgLength { .. } => "blobs.len",
             Self::ReservedNamespace { .. } => "blobs.namespace",
-            Self::ForeignOrder { .. } | Self::ForeignInactive(_) => "blobs.foreign",
+            Self::ForeignOrder { .. } => "blobs.foreign",
             Self::KzgCount { .. } | Self::KzgOpenings { .. } => "kzg",
             Self::Signature(_) | Self::WrongSigner { .. } => "signature",
         }

@@ -297,7 +297,7 @@ mod tests {
 
     use std::time::Duration;
 
-    use chain::{MemoryState, StateUpdate, ValidBlock};
+    use chain::{MemoryState, StateUpdate};
 
     use super::*;
     use crate::test_chain::{FEE_CAP, FUNDS, TestChain, blob, key};
@@ -329,10 +329,8 @@ mod tests {
 
         /// Decides a block of exactly these transactions, pooled or not.
         fn decide(&mut self, chosen: &[Candidate]) {
-            let ValidBlock { block, update, receipts, square, placement } =
-                self.chain.propose(&self.store, chosen, Duration::from_secs(1));
-            let ids: Vec<_> = receipts.iter().map(|receipt| receipt.id).collect();
-            let valid = ValidBlock { block, update, receipts, square, placement };
+            let valid = self.chain.propose(&self.store, chosen, Duration::from_secs(1));
+            let ids: Vec<_> = valid.receipts.iter().map(|receipt| receipt.id).collect();
             self.chain.decide(&valid);
             self.store.apply(valid.update);
             self.height += 1;
@@ -362,7 +360,7 @@ mod tests {
         assert_eq!(fixture.status(&id), Some(TxStatus::Included { height: 1 }));
         fixture.decide(&[]);
         assert_eq!(fixture.status(&id), Some(TxStatus::Pooled), "another block was decided");
-        fixture.decide(&[candidate.clone()]);
+        fixture.decide(std::slice::from_ref(&candidate));
         assert!(changes.has_changed().unwrap());
         assert_eq!((fixture.pool.size(), fixture.status(&id)), ((0, 0), None));
         assert_eq!(fixture.pool.pending(key(1).address()), 0);
@@ -372,26 +370,25 @@ mod tests {
     #[test]
     fn pooled_transactions_count_against_the_balance() {
         let fixture = Fixture::new();
-        let (first, second) = (fixture.chain.transfer(1, FUNDS - 10 * FEE_CAP), fixture.small(1, 2, 50));
-        let needed = most(second.transaction());
-        assert_eq!(fixture.admit(&second).map(|_| ()), Ok(()), "alone it is paid for");
-        let pending = needed;
-        match fixture.admit(&fixture.chain.transfer(1, FUNDS - pending)) {
-            Err(SubmitError::Underfunded { balance, pending: found, .. }) => {
-                assert_eq!((balance, found), (FUNDS, pending));
-            }
-            other => panic!("{other:?}"),
-        }
-        assert_eq!((fixture.pool.size().0, fixture.pool.pending(key(1).address())), (1, pending));
+        let sender = key(1).address();
+        let first = fixture.small(1, 1, 50);
         fixture.admit(&first).unwrap();
-        assert!(matches!(
-            fixture.admit(&fixture.small(1, 3, 50)),
-            Ok(_) | Err(SubmitError::Underfunded { .. })
-        ));
-        fixture.admit(&fixture.small(2, 3, 50)).unwrap();
-        let stranger = fixture.small(9, 1, 50);
-        let refused = fixture.admit(&stranger).unwrap_err();
-        assert!(matches!(refused, SubmitError::Underfunded { balance: 0, pending: 0, .. }), "{refused:?}");
+        let pending = most(first.transaction());
+        let all_the_rest = FUNDS - pending - FEE_CAP;
+        let too_much = fixture.chain.transfer(1, all_the_rest + 1);
+        let refused = Err(SubmitError::Underfunded { balance: FUNDS, pending, needed: FUNDS - pending + 1 });
+        assert_eq!(fixture.admit(&too_much), refused);
+        assert_eq!((fixture.pool.size().0, fixture.pool.pending(sender)), (1, pending));
+
+        fixture.admit(&fixture.chain.transfer(1, all_the_rest)).unwrap();
+        assert_eq!(fixture.pool.pending(sender), FUNDS);
+        let refused = fixture.admit(&fixture.small(1, 2, 50));
+        assert!(matches!(refused, Err(SubmitError::Underfunded { pending: FUNDS, .. })), "{refused:?}");
+        fixture.admit(&fixture.small(2, 2, 50)).unwrap();
+
+        let stranger = fixture.small(9, 3, 50);
+        let refused = fixture.admit(&stranger);
+        assert!(matches!(refused, Err(SubmitError::Underfunded { balance: 0, .. })), "{refused:?}");
         assert_eq!(fixture.pool.body(&stranger.blobs()[0].header().commitment), None);
     }
 
@@ -401,8 +398,11 @@ mod tests {
         let large = blob(1, vec![1; 4 << 20]);
         let transaction = |from, salt| fixture.chain.transaction(from, salt, 50, vec![large.clone()]);
         let full = |limit: usize| Err(SubmitError::PoolFull { limit: limit as u64 });
-        let admit_all =
-            |from| (0..15).for_each(|salt| drop(fixture.admit(&transaction(from, salt)).unwrap()));
+        let admit_all = |from| {
+            for salt in 0..15 {
+                fixture.admit(&transaction(from, salt)).unwrap();
+            }
+        };
         admit_all(1);
         assert_eq!(fixture.admit(&transaction(1, 15)), full(ACCOUNT_BYTES));
         fixture.admit(&fixture.small(1, 16, 50)).unwrap();

@@ -301,7 +301,7 @@ fn describe(blobs: Vec<NewBlob>) -> Result<Described, ClientError> {
     let (mut headers, mut openings, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
     for (at, NewBlob { namespace, bytes, foreign }) in blobs.into_iter().enumerate() {
         let kzg = if foreign.contains(&ForeignKind::Eip4844) { open(at, &bytes)? } else { Vec::new() };
-        headers.push(BlobHeader::describe(namespace, &bytes, &foreign, &kzg)?);
+        headers.push(BlobHeader::describe(namespace, &bytes, &foreign, &kzg));
         openings.extend(kzg);
         bodies.push(bytes);
     }

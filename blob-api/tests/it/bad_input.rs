@@ -42,7 +42,7 @@ fn sign(chain: &Chain, payload: Payload, bodies: Vec<Vec<u8>>) -> Submission {
 
 /// A good submission of one blob, changed before it is signed.
 fn changed(chain: &Chain, bytes: &[u8], change: impl FnOnce(&mut Payload)) -> Submission {
-    let header = BlobHeader::describe(namespace(1), bytes, &[ForeignKind::Keccak256], &[]).unwrap();
+    let header = BlobHeader::describe(namespace(1), bytes, &[ForeignKind::Keccak256], &[]);
     let mut payload = payload(chain, vec![header]);
     change(&mut payload);
     sign(chain, payload, vec![bytes.to_vec()])

@@ -125,7 +125,7 @@ fn tips_order_a_block_and_arrival_breaks_ties() {
     let chain = Chain::new(Parameters::default());
     let tipped = |salt: u8, tip: u64| {
         let bytes = vec![salt; 10];
-        let blobs = vec![chain::BlobHeader::describe(namespace(1), &bytes, &[], &[]).unwrap()];
+        let blobs = vec![chain::BlobHeader::describe(namespace(1), &bytes, &[], &[])];
         let payload =
             chain::Payload { tip, ..chain.payload(&key(1), salt, chain::Action::SubmitBlobs { blobs }) };
         chain.candidate(chain.sign(&key(1), payload), vec![bytes])

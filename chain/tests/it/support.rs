@@ -101,8 +101,7 @@ impl Chain {
 
     pub(crate) fn submit(&self, from: &SecretKey, salt: u8, blobs: &[(Namespace, Vec<u8>)]) -> Candidate {
         let kinds = [ForeignKind::Keccak256, ForeignKind::Sha256];
-        let headers =
-            blobs.iter().map(|(ns, bytes)| BlobHeader::describe(*ns, bytes, &kinds, &[]).unwrap()).collect();
+        let headers = blobs.iter().map(|(ns, bytes)| BlobHeader::describe(*ns, bytes, &kinds, &[])).collect();
         let transaction = self.sign(from, self.payload(from, salt, Action::SubmitBlobs { blobs: headers }));
         self.candidate(transaction, blobs.iter().map(|(_, bytes)| bytes.clone()).collect())
     }

@@ -96,10 +96,6 @@ fn the_reserved_namespace_and_unordered_foreign_commitments_are_refused() {
     for kinds in [[ForeignKind::Sha256, ForeignKind::Keccak256], [ForeignKind::Sha256, ForeignKind::Sha256]] {
         assert_eq!(refuse(&chain, vec![foreign(&kinds)], vec![]), TransactionError::ForeignOrder { blob: 0 });
     }
-    assert_eq!(
-        refuse(&chain, vec![foreign(&[ForeignKind::Celestia])], vec![]),
-        TransactionError::ForeignInactive(ForeignKind::Celestia)
-    );
 }
 
 #[test]

@@ -46,11 +46,10 @@ fn packages() -> BTreeMap<String, Package> {
     let package = |package: &Value| {
         let dependencies = package["dependencies"].as_array().unwrap().iter();
         let kept = dependencies.filter(|dependency| dependency["kind"] != "dev").map(|d| text(&d["name"]));
-        let package = (
+        (
             text(&package["name"]),
             Package { description: text(&package["description"]), dependencies: kept.collect() },
-        );
-        package
+        )
     };
     metadata["packages"].as_array().unwrap().iter().map(package).collect()
 }
