@@ -10,7 +10,7 @@ mod run;
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use anyhow::Result;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use tokio::{
     io::AsyncReadExt as _,
     signal::unix::{SignalKind, signal},
@@ -95,17 +95,6 @@ fn start_logs(json: bool, default: &str) {
     } else {
         logs.with_ansi(std::io::stderr().is_terminal()).init();
     }
-}
-
-/// The help texts of the command and its subcommands, for their snapshot.
-pub fn help() -> String {
-    let mut command = Cli::command();
-    let mut text = command.render_long_help().to_string();
-    for subcommand in command.get_subcommands_mut() {
-        let help = subcommand.render_long_help();
-        text += &format!("\n=== {}\n{help}", subcommand.get_name());
-    }
-    text
 }
 
 /// Resolves on SIGINT, SIGTERM and, if asked, the end of standard input.

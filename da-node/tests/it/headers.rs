@@ -94,9 +94,9 @@ fn tampered(block: &LightBlock, other: &LightBlock) -> Vec<(&'static str, LightB
         (
             "half of the signatures",
             changed(&|block| {
-                let signatures = &mut block.signed_header.commit.signatures;
-                let keep = signatures.len() / 2;
-                signatures[keep..].fill(CommitSig::BlockIdFlagAbsent);
+                let signatures = block.signed_header.commit.signatures.iter_mut();
+                let signed = signatures.filter(|signature| signature.is_commit());
+                signed.skip(2).for_each(|signature| *signature = CommitSig::BlockIdFlagAbsent);
             }),
         ),
         (
