@@ -27,3 +27,8 @@ pub fn verifiers(data: &[u8]) {
 pub fn frauds(data: &[u8]) {
     fuzz_bodies::frauds(data);
 }
+
+/// Repair of squares that the input spoils.
+pub fn repair(data: &[u8]) {
+    fuzz_bodies::repair(data);
+}

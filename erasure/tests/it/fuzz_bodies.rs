@@ -5,13 +5,13 @@ use std::sync::LazyLock;
 
 use erasure::{
     Axis, DataRootParts, Digest, EntryProof, ForeignKind, ForeignProof, FraudProof, Index, IndexEntry, Line,
-    Namespace, NamespaceProof, RangeProof, Sample, transaction_list,
+    Namespace, NamespaceProof, RangeProof, Repair, RepairError, Sample, transaction_list,
 };
 
 use crate::{
     accusations::{accusations, proofs, smallest},
-    adversary::Rules,
-    support::{Block, at, namespace},
+    adversary::{Proposal, Rules, Wrong},
+    support::{Block, at, everywhere, namespace, noise},
 };
 
 /// Decodes `data` as everything that has an encoding; what decodes encodes to `data`.
@@ -113,5 +113,58 @@ pub(crate) fn frauds(data: &[u8]) {
     if let Some((chosen, script)) = data.split_first() {
         let accusation = &accusations[usize::from(*chosen) % accusations.len()];
         assert!(!proves_fraud(&edited(accusation, script), root), "accusation {chosen} after {script:?}");
+    }
+}
+
+/// Commits to a square that `data` spoils, and repairs it from cells that come one by one: it ends in the
+/// square exactly when it is right, in a proof exactly when it is not, and in nothing else once every
+/// cell has come through both of its lines.
+pub(crate) fn repair(data: &[u8]) {
+    let Some(([choice, seed], script)) = data.split_first_chunk() else { return };
+    let proposal = if choice & 1 == 0 { smallest() } else { Proposal::small() };
+    let honest = proposal.grid();
+    let wrong = Wrong::new(&proposal, |grid| {
+        let n = 2 * grid.k;
+        if choice >> 1 & 3 == 3 {
+            for (row, column) in (0..n).flat_map(|row| (0..n).map(move |column| (row, column))) {
+                let under = if (row + column) % 2 == 0 { &mut grid.by_row } else { &mut grid.by_column };
+                under[row][column] = noise(512, (row * n + column) as u64);
+            }
+        }
+        for [row, column, byte, way] in script.as_chunks().0 {
+            let (row, column, byte) = (usize::from(*row) % n, usize::from(*column) % n, usize::from(*byte));
+            grid.by_row[row][column][byte] ^= way & 0x11;
+            grid.by_column[row][column][byte] ^= way & 0x12;
+        }
+    });
+    let right = wrong.grid.by_row == honest.by_row && wrong.grid.by_column == honest.by_column;
+    let (root, mut places) = (wrong.data_root(), everywhere(wrong.parts.width).collect::<Vec<_>>());
+    places.sort_by_cached_key(|at| {
+        noise(
+            8,
+            u64::from(*seed) << 40 | u64::from(at.row) << 20 | u64::from(at.column) << 1 | at.axis as u64,
+        )
+    });
+    let mut repair = Repair::new(root, wrong.parts).unwrap();
+    let every = 1 + usize::from(choice >> 3);
+    for (i, place) in places.iter().enumerate() {
+        let added = repair.add(&wrong.sample(*place).verify(&root, *place).unwrap());
+        let last = i + 1 == places.len();
+        let outcome = match added {
+            Ok(()) if last || i % every == 0 => {
+                repair.finish().map(|square| assert_eq!(square.parts(), wrong.parts))
+            }
+            added => added.and(Err(RepairError::NotEnough { missing: 0, cells: 0 })),
+        };
+        match outcome {
+            Ok(()) => return assert!(right),
+            Err(RepairError::Inconsistent(found)) => {
+                let proof = FraudProof::try_from(&*found).unwrap();
+                assert!(proves_fraud(&proof.encode(), &root) && !right);
+                return;
+            }
+            Err(RepairError::NotEnough { .. }) => assert!(!last, "every cell is here"),
+            Err(error) => panic!("{error}"),
+        }
     }
 }

@@ -2,10 +2,8 @@
 
 use crate::{fuzz_bodies, support::noise};
 
-const RUNS: u64 = 3000;
-
-fn run(body: fn(&[u8]), longest: usize) {
-    for seed in 0..RUNS {
+fn run(body: fn(&[u8]), runs: u64, longest: usize) {
+    for seed in 0..runs {
         let length = seed as usize * 31 % (longest + 1);
         body(&noise(length, seed));
     }
@@ -13,15 +11,20 @@ fn run(body: fn(&[u8]), longest: usize) {
 
 #[test]
 fn decoders_hold() {
-    run(fuzz_bodies::decoders, 3000);
+    run(fuzz_bodies::decoders, 3000, 3000);
 }
 
 #[test]
 fn verifiers_hold() {
-    run(fuzz_bodies::verifiers, 13);
+    run(fuzz_bodies::verifiers, 3000, 13);
 }
 
 #[test]
 fn frauds_hold() {
-    run(fuzz_bodies::frauds, 13);
+    run(fuzz_bodies::frauds, 3000, 13);
+}
+
+#[test]
+fn repair_holds() {
+    run(fuzz_bodies::repair, 300, 14);
 }
