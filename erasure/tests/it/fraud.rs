@@ -158,7 +158,9 @@ fn an_index_that_is_not_the_transaction_lists_is_proven() {
         |entries| entries[3].len += 1,
         |entries| entries[1].signer[0] ^= 1,
         |entries| entries[1].commitment[0] ^= 1,
-        |entries| drop(entries[3].foreign.pop()),
+        |entries| {
+            entries[3].foreign.pop();
+        },
     ];
     for change in changes {
         let mut entries = entries.to_vec();
@@ -405,7 +407,7 @@ fn proofs_have_the_sizes_that_the_documentation_says() {
     };
     let index = WrongIndex::new(&square, [0; 32]).unwrap();
     let padding = proposal.commit_changed(&proposal, |bytes| bytes[512 * 128 * 128 - 1] = 1);
-    let mut foreign = proposal.clone();
+    let mut foreign = proposal;
     foreign.metas[16].foreign = vec![ForeignCommitment { kind: ForeignKind::Sha256, value: [0; 32] }];
     let sizes = [
         FraudProof::SplitCell(split.unwrap()).encode().len(),
