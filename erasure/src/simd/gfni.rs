@@ -139,9 +139,9 @@ fn encode(strips: &mut [Strip], at: usize, systematic: &impl Line, parity: &mut 
     }
     for (first, group) in (0..k).step_by(4).zip(strips.as_chunks_mut::<4>().0) {
         if first == 0 {
-            forward_first(group, 1, skews)
+            forward_first(group, 1, skews);
         } else {
-            forward(group, first, 1, skews)
+            forward(group, first, 1, skews);
         }
         for (i, strip) in group.iter().enumerate() {
             store(parity.cell_mut(first + i), at, strip);
