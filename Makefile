@@ -47,3 +47,7 @@ lint: install-deps ## Check format, clippy, documentation, dependency directions
 bench: build ## Measure a commit of an 8 MiB square and the sampling question
 	$(CARGO) run --package erasure --example commit_speed
 	$(BIN)/sim sampling
+
+.PHONY: bench-erasure
+bench-erasure: ## Measure the erasure engine beside its peers; ROUNDS=<factor> for more rounds or fewer
+	$(CARGO) run --package bench-erasure -- $(or $(ROUNDS),1)

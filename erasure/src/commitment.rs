@@ -77,7 +77,7 @@ pub fn blob_commitment(namespace: &Namespace, bytes: &[u8]) -> Digest {
 /// The same from the digests of the blob's shares.
 pub(crate) fn blob_commitment_of_leaves(namespace: &Namespace, len: u64, mut leaves: Vec<Digest>) -> Digest {
     leaves.resize(leaves.len().next_power_of_two(), leaf(&[0; SHARE_BYTES]));
-    let shares_root = tree::root(&mut leaves, inner);
+    let shares_root = many::root(leaves);
     let mut hasher = blake3::Hasher::new();
     hasher.update(BLOB_DOMAIN).update(namespace.as_bytes());
     hasher.update(&len.to_be_bytes()).update(&shares_root);

@@ -57,7 +57,8 @@ impl Committer {
     /// Extends the square and computes its commitments; equal to [`OriginalSquare::commit`].
     #[must_use]
     pub fn commit(&mut self, original: &OriginalSquare, index: Index) -> CommittedSquare {
-        CommittedSquare::new(self.extend(original.width(), original.shares()), index)
+        let width = original.width();
+        CommittedSquare::new(self.extend(width, original.shares(), width.get()), index)
     }
 
     /// Takes back the buffers of a square that is no longer needed, for the next of the same width.
@@ -65,7 +66,8 @@ impl Committer {
         (self.cells, self.digests) = square.into_buffers();
     }
 
-    pub(crate) fn extend(&mut self, width: Width, shares: &[Cell]) -> ExtendedSquare {
+    /// The square of these shares; a row of them starts every `row` cells.
+    pub(crate) fn extend(&mut self, width: Width, shares: &[Cell], row: usize) -> ExtendedSquare {
         let (k, n, stride) = (width.get(), width.extended(), stride(width));
         let threads = self.threads.get().min(n / LINES);
         self.workers.retain(|worker| worker.encoder.width() == width);
@@ -79,10 +81,10 @@ impl Committer {
         let (upper_tops, lower_tops) = row_tops.split_at_mut(k * TOP);
 
         let rows = k.div_ceil(threads);
-        let parts = shares.chunks(rows * k).zip(upper.chunks_mut(rows * stride));
+        let parts = shares.chunks(rows * row).take(threads).zip(upper.chunks_mut(rows * stride));
         let parts = parts.zip(upper_digests.chunks_mut(rows * stride)).zip(upper_tops.chunks_mut(rows * TOP));
         run(&mut self.workers, parts, |worker, (((shares, cells), digests), tops)| {
-            worker.rows(shares, cells, digests, tops);
+            worker.rows(shares.chunks_exact(row), cells, digests, tops);
         });
 
         let columns = (n / LINES).div_ceil(threads) * LINES;
@@ -176,10 +178,16 @@ impl Worker {
     }
 
     /// Rows of the upper half, from their shares.
-    fn rows(&mut self, shares: &[Cell], cells: &mut [Cell], digests: &mut [Digest], tops: &mut [Digest]) {
+    fn rows<'a>(
+        &mut self,
+        shares: impl Iterator<Item = &'a [Cell]>,
+        cells: &mut [Cell],
+        digests: &mut [Digest],
+        tops: &mut [Digest],
+    ) {
         let width = self.encoder.width();
         let (k, n, stride) = (width.get(), width.extended(), stride(width));
-        let rows = shares.chunks_exact(k).zip(cells.chunks_exact_mut(stride));
+        let rows = shares.map(|row| &row[..k]).zip(cells.chunks_exact_mut(stride));
         let (mut stream, batch) = (Stream::new(), BATCH.min(k));
         for ((shares, cells), digests) in rows.zip(digests.chunks_exact_mut(stride)) {
             self.encoder.encode(&shares, &mut &mut *self.parity);

@@ -126,7 +126,6 @@ impl FraudError {
 
 /// A proof that the block of a data root is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[expect(clippy::large_enum_variant, reason = "proofs are few, and their bytes are on the heap in any case")]
 pub enum FraudProof {
     /// A row's tree and a column's commit to different cells at one place.
     SplitCell(SplitCell),

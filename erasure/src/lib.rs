@@ -48,8 +48,8 @@ pub use layout::{
 };
 pub use namespace::{Namespace, NamespaceError};
 pub use proof::{
-    EntryProof, ForeignProof, Line, NamespaceProof, ProofError, RangeProof, Sample, VerifiedEntry,
-    VerifiedLine, VerifiedNamespace, VerifiedRange, VerifiedSample,
+    EntryProof, ForeignProof, Line, LineSamples, NamespaceProof, ProofError, RangeProof, Sample,
+    VerifiedEntry, VerifiedLine, VerifiedLineSamples, VerifiedNamespace, VerifiedRange, VerifiedSample,
 };
 pub use repair::{Inconsistency, LineRoot, Repair, RepairError, RepairedSquare, Unlock};
 pub use square::CommittedSquare;

@@ -56,12 +56,25 @@ pub(crate) fn parents(nodes: &[Digest], out: &mut [Digest]) {
     hash(nodes.as_flattened().as_chunks::<64>().0.iter(), out);
 }
 
+/// The root of the complete tree over leaves that are a power of two in number.
+pub(crate) fn root(mut leaves: Vec<Digest>) -> Digest {
+    debug_assert!(leaves.len().is_power_of_two());
+    let (mut size, mut next) = (leaves.len(), vec![[0; 32]; leaves.len() / 2]);
+    while size > 1 {
+        parents(&leaves[..size], &mut next[..size / 2]);
+        std::mem::swap(&mut leaves, &mut next);
+        size /= 2;
+    }
+    leaves[0]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         SHARE_BYTES,
         commitment::{inner, leaf},
+        tree::Tree,
     };
 
     #[test]
@@ -72,6 +85,9 @@ mod tests {
             let mut digests = vec![[0; 32]; count];
             leaves(&cells[..count], &mut digests);
             assert!(digests.iter().zip(&cells).all(|(digest, cell)| *digest == leaf(cell)));
+            if count.is_power_of_two() {
+                assert_eq!(root(digests.clone()), Tree::new(digests.clone(), inner).root());
+            }
             digests.truncate(count / 2 * 2);
             let mut nodes = vec![[0; 32]; count / 2];
             parents(&digests, &mut nodes);

@@ -3,6 +3,7 @@
 //! | proof | shows |
 //! | --- | --- |
 //! | [`Sample`] | this cell is at (row, column), through its row's or its column's tree |
+//! | [`LineSamples`] | these cells are at these places of a line |
 //! | [`Line`] | these are a line's cells, and they are a codeword |
 //! | [`RangeProof`] | these are the shares [a, b) |
 //! | [`EntryProof`] | this entry is in the index, at this position |
@@ -13,12 +14,14 @@
 //! `encode`, `decode` and `verify`, and verification consumes it into a `Verified…` value. What a proof
 //! of the index shows about order and completeness holds if the index itself is right.
 
+mod cells;
 mod entry;
 mod line;
 mod namespace;
 mod range;
 mod sample;
 
+pub use cells::{LineSamples, VerifiedLineSamples};
 pub use entry::{EntryProof, ForeignProof, VerifiedEntry};
 pub use line::{Line, VerifiedLine};
 pub use namespace::{NamespaceProof, VerifiedNamespace};

@@ -166,6 +166,27 @@ impl Repair {
         })
     }
 
+    /// Starts over with another block, in the same buffers if it is as wide.
+    ///
+    /// # Errors
+    /// The parts are another data root's; nothing changes.
+    pub fn restart(&mut self, data_root: Digest, parts: DataRootParts) -> Result<(), RepairError> {
+        if parts.width != self.width() {
+            *self = Self::new(data_root, parts)?;
+            return Ok(());
+        }
+        let got = parts.data_root();
+        if got != data_root {
+            return Err(RepairError::OtherBlock { expected: data_root, got });
+        }
+        (self.data_root, self.parts, self.doubted) = (data_root, parts, false);
+        (self.missing, self.missing_original) = (self.cells.len(), parts.width.shares());
+        self.holdings.fill(Holding::default());
+        self.settled.fill(false);
+        self.paths.forget();
+        Ok(())
+    }
+
     /// Adds a cell.
     ///
     /// # Errors
@@ -232,6 +253,14 @@ impl Repair {
     /// # Errors
     /// [`RepairError::NotEnough`], or the block is wrong.
     pub fn finish(&mut self) -> Result<RepairedSquare, RepairError> {
+        self.finish_with(&mut Committer::new(NonZeroUsize::MIN))
+    }
+
+    /// The same with the threads and the buffers of a committer.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn finish_with(&mut self, committer: &mut Committer) -> Result<RepairedSquare, RepairError> {
         let mut work = Work::new(self.width());
         // Past the original square, only to find out what is wrong.
         let mut thorough = false;
@@ -243,7 +272,7 @@ impl Repair {
                 }
             }
             if !thorough && self.missing_original == 0 {
-                let square = self.extend();
+                let square = committer.extend(self.width(), &self.cells, self.width().extended());
                 if square.axis_root() == self.parts.axis_root {
                     return Ok(RepairedSquare { square, parts: self.parts });
                 }
@@ -253,13 +282,6 @@ impl Repair {
                 return Err(RepairError::NotEnough { missing: self.missing, cells: self.cells.len() });
             }
         }
-    }
-
-    fn extend(&self) -> ExtendedSquare {
-        let k = self.width().get();
-        let rows = self.cells.chunks_exact(2 * k).take(k);
-        let shares: Vec<Cell> = rows.flat_map(|row| &row[..k]).copied().collect();
-        Committer::new(NonZeroUsize::MIN).extend(self.width(), &shares)
     }
 
     /// Decodes a line if that can be and wins something; whether it did.

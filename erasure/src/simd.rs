@@ -151,7 +151,7 @@ mod tests {
     fn streamed_cells_are_copies_wherever_they_lie() {
         let mut from = Cells::new(3);
         for (i, byte) in from.as_flattened_mut().iter_mut().enumerate() {
-            *byte = ((i * 31) >> 3) as u8;
+            *byte = (i * 31 / 8) as u8;
         }
         for shift in 0..64 {
             let mut to = vec![0; 4 * SHARE_BYTES];

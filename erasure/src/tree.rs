@@ -1,9 +1,9 @@
-//! Merkle trees in RFC 6962's shape, and proofs of any contiguous range of their leaves.
+//! Merkle trees in RFC 6962's shape, and proofs of any set of their leaves.
 //!
 //! Nodes are paired level by level and a last node without a partner moves up as it is. That is RFC
 //! 6962's shape (RFC 9162, section 2.1.1); over a power of two of leaves it is the complete binary
-//! tree. A proof lists the nodes that the range's own leaves cannot give, bottom up, left before
-//! right: which ones these are follows from the number of leaves and the range, so their number is
+//! tree. A proof lists the nodes that its own leaves cannot give, bottom up, left before
+//! right: which ones these are follows from the number of leaves and their places, so their number is
 //! known before a proof is read.
 
 use std::ops::Range;
@@ -40,8 +40,13 @@ impl Tree {
 
     /// The nodes that, with the leaves of `range`, give the root.
     pub(crate) fn siblings(&self, range: Range<usize>) -> Vec<Digest> {
-        let places = siblings(self.levels[0].len(), range).into_iter();
-        places.map(|(level, index)| self.levels[level][index]).collect()
+        self.siblings_of(range)
+    }
+
+    /// The nodes that, with the leaves at these places, give the root. The places ascend.
+    pub(crate) fn siblings_of(&self, places: impl Iterator<Item = usize>) -> Vec<Digest> {
+        let nodes = siblings_of_places(self.levels[0].len(), places).into_iter();
+        nodes.map(|(level, index)| self.levels[level][index]).collect()
     }
 }
 
@@ -65,28 +70,32 @@ pub(crate) fn root(leaves: &mut [Digest], inner: Inner) -> Digest {
     leaves[0]
 }
 
-/// (level, index) of the nodes that the leaves of a range cannot give.
-fn siblings(count: usize, range: Range<usize>) -> Vec<(usize, usize)> {
-    let (mut size, Range { mut start, mut end }) = (count, range);
-    let mut places = Vec::new();
+/// (level, index) of the nodes that the leaves at these places, which ascend, cannot give.
+pub(crate) fn siblings_of_places(count: usize, places: impl Iterator<Item = usize>) -> Vec<(usize, usize)> {
+    let (mut size, mut places) = (count, places.collect::<Vec<usize>>());
+    let mut siblings = Vec::new();
     for level in 0.. {
         if size <= 1 {
             break;
         }
-        if start % 2 == 1 {
-            places.push((level, start - 1));
+        for (i, place) in places.iter().enumerate() {
+            let partner = place ^ 1;
+            let neighbour = if partner < *place { i.checked_sub(1) } else { Some(i + 1) };
+            let given = neighbour.and_then(|i| places.get(i)) == Some(&partner);
+            if partner < size && !given {
+                siblings.push((level, partner));
+            }
         }
-        if end % 2 == 1 && end < size {
-            places.push((level, end));
-        }
-        (size, start, end) = (size.div_ceil(2), start / 2, end.div_ceil(2));
+        places.iter_mut().for_each(|place| *place /= 2);
+        places.dedup();
+        size = size.div_ceil(2);
     }
-    places
+    siblings
 }
 
 /// How many siblings a proof of a range has.
 pub(crate) fn sibling_count(count: usize, range: Range<usize>) -> usize {
-    siblings(count, range).len()
+    siblings_of_places(count, range).len()
 }
 
 /// The root of a tree of `count` leaves of which `leaves` start at `start`; none when the range does
@@ -98,24 +107,43 @@ pub(crate) fn root_of_range(
     leaves: Vec<Digest>,
     siblings: &[Digest],
 ) -> Option<Digest> {
-    let (mut size, mut start, mut nodes) = (count, start, leaves);
-    if nodes.is_empty() || start.checked_add(nodes.len())? > count {
+    let end = start.checked_add(leaves.len())?;
+    root_of_places(inner, count, (start..end).zip(leaves).collect(), siblings)
+}
+
+/// The root of a tree of `count` leaves of which these are at their places; none when there is none,
+/// the places do not ascend or leave the tree, or the siblings' number does not fit them.
+pub(crate) fn root_of_places(
+    inner: Inner,
+    count: usize,
+    leaves: Vec<(usize, Digest)>,
+    siblings: &[Digest],
+) -> Option<Digest> {
+    let ascending = leaves.is_sorted_by(|(a, _), (b, _)| a < b);
+    if !ascending || leaves.last().is_none_or(|(place, _)| *place >= count) {
         return None;
     }
+    let (mut size, mut nodes) = (count, leaves);
     let mut siblings = siblings.iter().copied();
     while size > 1 {
-        if start % 2 == 1 {
-            nodes.insert(0, siblings.next()?);
-            start -= 1;
+        let mut level = nodes.into_iter().peekable();
+        nodes = Vec::with_capacity(level.len());
+        while let Some((place, node)) = level.next() {
+            let parent = if place % 2 == 1 {
+                inner(&siblings.next()?, &node)
+            } else if let Some((_, right)) = level.next_if(|(next, _)| *next == place + 1) {
+                inner(&node, &right)
+            } else if place + 1 < size {
+                inner(&node, &siblings.next()?)
+            } else {
+                node
+            };
+            nodes.push((place / 2, parent));
         }
-        let end = start + nodes.len();
-        if end % 2 == 1 && end < size {
-            nodes.push(siblings.next()?);
-        }
-        nodes = parents(&nodes, inner);
-        (size, start) = (size.div_ceil(2), start / 2);
+        size = size.div_ceil(2);
     }
-    siblings.next().is_none().then_some(nodes[0])
+    let (_, root) = nodes.first()?;
+    siblings.next().is_none().then_some(*root)
 }
 
 #[cfg(test)]
@@ -149,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_range_gives_the_root_and_no_other_range_does() {
+    fn every_set_gives_the_root_and_no_other_range_does() {
         for count in 1..=17 {
             let tree = Tree::new(leaves(count), inner);
             for (start, end) in (0..count).flat_map(|a| (a + 1..=count).map(move |b| (a, b))) {
@@ -165,6 +193,18 @@ mod tests {
                 assert_eq!(root_of_range(inner, count, start, inside.clone(), &longer), None);
             }
             assert_eq!(root_of_range(inner, count, 0, vec![], &[]), None);
+            for set in 1..1usize << count.min(9) {
+                let places = || (0..count).filter(move |place| set >> (place % 9) & 1 == 1);
+                let chosen = places().map(|place| (place, leaves(count)[place]));
+                let (chosen, siblings) = (chosen.collect::<Vec<_>>(), tree.siblings_of(places()));
+                assert_eq!(root_of_places(inner, count, chosen.clone(), &siblings), Some(tree.root()));
+                let longer = [siblings.as_slice(), &[[0; 32]]].concat();
+                assert_eq!(root_of_places(inner, count, chosen.clone(), &longer), None);
+                if chosen.len() > 1 {
+                    let descending = chosen.into_iter().rev().collect();
+                    assert_eq!(root_of_places(inner, count, descending, &siblings), None);
+                }
+            }
             assert_eq!(root_of_range(inner, count, usize::MAX, vec![[0; 32]], &[]), None);
         }
     }

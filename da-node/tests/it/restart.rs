@@ -74,7 +74,7 @@ fn keep_submitting(client: Client) -> (mpsc::Receiver<Receipt>, JoinHandle<()>) 
     let task = tokio::spawn(async move {
         let key = dev_key(1).unwrap();
         for at in 0.. {
-            let blobs = vec![blob(1 + at as u8 % 3, bytes(100 + at, 2_000 + at as usize), &[])];
+            let blobs = vec![blob(1 + at as u8 % 3, bytes(100 + at, 200_000 + at as usize), &[])];
             let receipt = client.submit_and_wait(&key, blobs, SubmitOptions::default()).await.unwrap();
             if sender.send(receipt).await.is_err() {
                 return;

@@ -23,6 +23,9 @@ pub(crate) static ALONE: Mutex<()> = Mutex::const_new(());
 /// How long the light clients may take to sample a final block.
 const SAMPLED_WITHIN: Duration = Duration::from_secs(30);
 
+/// Programs that a network runs.
+const PROGRAMS: [&str; 2] = ["da-node", "light-client"];
+
 /// Pause between two looks at something that will change.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -44,10 +47,11 @@ pub(crate) async fn eventually<T>(
 
 /// The folder where the workspace's programs are.
 fn programs() -> PathBuf {
-    let folder = Path::new(env!("CARGO_BIN_EXE_da-node")).parent().unwrap().to_path_buf();
-    let light_client = folder.join("light-client");
-    assert!(light_client.exists(), "{} is not there: `make build` builds it", light_client.display());
-    folder
+    let folder = Path::new(env!("CARGO_BIN_EXE_da-node")).parent().unwrap();
+    for program in PROGRAMS.map(|name| folder.join(name)) {
+        assert!(program.exists(), "{} is not there: `make build` builds it", program.display());
+    }
+    folder.to_path_buf()
 }
 
 pub(crate) fn namespace(id: u8) -> Namespace {
@@ -83,16 +87,43 @@ pub(crate) async fn light_block(api: &str, height: u64) -> LightBlock {
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) devnet: Devnet,
-    dir: TempDir,
+    dir: Folder,
     _alone: MutexGuard<'static, ()>,
+}
+
+/// Where in its folder the network is.
+const NETWORK: &str = "network";
+
+/// Lines of each log that a failed test shows.
+const LOG_LINES: usize = 15;
+
+/// A folder that shows the ends of the network's logs when a test fails.
+#[derive(Debug)]
+struct Folder(TempDir);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for entry in fs::read_dir(self.0.path().join(NETWORK)).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                let lines: Vec<_> = text.lines().collect();
+                let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+                eprintln!("--- the end of {}\n{end}", path.display());
+            }
+        }
+    }
 }
 
 impl Network {
     /// Four validators and a full node.
     pub(crate) async fn start() -> Self {
         let _alone = ALONE.lock().await;
-        let dir = tempfile::tempdir().unwrap();
-        let devnet = Devnet::start(&dir.path().join("network"), &programs(), 4, |_| {}).await.unwrap();
+        let dir = Folder(tempfile::tempdir().unwrap());
+        let devnet = Devnet::start(&dir.0.path().join(NETWORK), &programs(), 4, |_| {}).await.unwrap();
         Self { devnet, dir, _alone }
     }
 
@@ -134,9 +165,9 @@ impl Network {
         found
     }
 
-    /// Processes of this machine whose command line names this network's folder.
+    /// Processes of our programs whose command line names this network's folder.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        processes_of(self.dir.path())
+        processes_of(self.dir.0.path())
     }
 
     /// Stops every process the regular way; none may be left.
@@ -146,7 +177,7 @@ impl Network {
         for pid in pids {
             assert!(!Path::new(&format!("/proc/{pid}")).exists(), "process {pid} is left");
         }
-        assert_eq!(processes_of(self.dir.path()), [0u32; 0]);
+        assert_eq!(processes_of(self.dir.0.path()), [0u32; 0]);
     }
 }
 
@@ -157,7 +188,9 @@ fn processes_of(folder: &Path) -> Vec<u32> {
         let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
         // A process that has just ended has no command line any more.
         let Ok(command) = fs::read(entry.path().join("cmdline")) else { continue };
-        if String::from_utf8_lossy(&command).contains(&folder) {
+        let command = String::from_utf8_lossy(&command);
+        let program = command.split('\0').next().unwrap_or_default();
+        if PROGRAMS.iter().any(|name| program.ends_with(name)) && command.contains(&folder) {
             pids.push(pid);
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadPadding {
     entry: EntryProof,
-    sample: Sample,
+    sample: Box<Sample>,
 }
 
 /// From which byte on a share is zero because of an entry, the index's `last` one or not.
@@ -43,6 +43,8 @@ impl BadPadding {
         let (k, entries) = (square.width().get(), square.index().entries());
         let last = entries.len().checked_sub(1)?;
         let dirty = |position: usize, share: u64| {
+            // An entry that leaves the square is a wrong index, and its last cell none of the original's.
+            let share = (share < (k * k) as u64).then_some(share)?;
             let (row, column) = (share as usize / k, share as usize % k);
             let from = zero_from(&entries[position], position == last, share);
             let cell = square.cell(row, column)?;
@@ -53,7 +55,7 @@ impl BadPadding {
         let behind = (entries[last].end()..(k * k) as u64).map(|share| (last, share));
         let (position, at) = ends.chain(behind).find_map(|(position, share)| dirty(position, share))?;
         let entry = square.index().prove_entry(position, square.parts())?;
-        Some(Self { entry, sample: square.sample(at)? })
+        Some(Self { entry, sample: Box::new(square.sample(at)?) })
     }
 
     /// The cell's place, and the line that proves it.
@@ -65,7 +67,7 @@ impl BadPadding {
     pub(super) fn check(&self, data_root: &Digest) -> Result<(), FraudError> {
         let last = self.entry.is_last();
         let entry = self.entry.clone().verify(data_root)?;
-        let sample = self.sample.clone().verify(data_root, self.coordinates())?;
+        let sample = Sample::clone(&self.sample).verify(data_root, self.coordinates())?;
         let share = share_at(sample.width(), self.coordinates());
         let from = share.map_or(SHARE_BYTES, |share| zero_from(entry.entry(), last, share));
         let dirty = sample.cell()[from..].iter().any(|byte| *byte != 0);
@@ -78,6 +80,6 @@ impl BadPadding {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { entry: EntryProof::read(reader)?, sample: Sample::read(reader)? })
+        Ok(Self { entry: EntryProof::read(reader)?, sample: Box::new(Sample::read(reader)?) })
     }
 }

@@ -8,8 +8,8 @@ use super::{ProofError, extend};
 use crate::{
     Axis, Cell, CommittedSquare, DataRootParts, DecodeError, Digest, SHARE_BYTES, Width,
     code::Encoder,
-    commitment::{axis_root_of_line, inner},
-    many, tree,
+    commitment::axis_root_of_line,
+    many,
     wire::{Reader, encoding},
 };
 
@@ -66,7 +66,7 @@ impl Line {
         Encoder::new(width).complete(&mut self.cells);
         let mut leaves = vec![[0; 32]; width.extended()];
         many::leaves(&self.cells, &mut leaves);
-        let root = tree::root(&mut leaves, inner);
+        let root = many::root(leaves);
         let axis_root = axis_root_of_line(width, axis, index, root, &self.path);
         let axis_root = axis_root.ok_or(ProofError::Shape)?;
         ProofError::unless_equal(data_root, DataRootParts { width, axis_root, index_root }.data_root())?;

@@ -12,7 +12,8 @@ use std::ops::Range;
 use super::{ProofError, extend};
 use crate::{
     Axis, Cell, CommittedSquare, DataRootParts, DecodeError, Digest, Width,
-    commitment::{inner, leaf},
+    commitment::inner,
+    many,
     square::share_rows,
     tree::{root_of_range, sibling_count},
     wire::{Reader, bound, encoding},
@@ -74,7 +75,8 @@ impl RangeProof {
         for (_, columns) in share_rows(self.width, range.clone())? {
             let (here, below) = cells.split_at_checked(columns.len())?;
             let (path, rest) = siblings.split_at_checked(sibling_count(n, columns.clone()))?;
-            let leaves = here.iter().map(leaf).collect();
+            let mut leaves = vec![[0; 32]; here.len()];
+            many::leaves(here, &mut leaves);
             roots.push(root_of_range(inner, n, columns.start, leaves, path)?);
             (cells, siblings) = (below, rest);
         }

@@ -28,6 +28,12 @@ impl Paths {
         Self { width, axis: vec![UNKNOWN; 2 * lines], lines: vec![Vec::new(); lines] }
     }
 
+    /// Forgets all roots. What is left in the lines' trees is never asked for: only a line that a cell was
+    /// learned by is, and then along that cell's path.
+    pub(super) fn forget(&mut self) {
+        self.axis.fill(UNKNOWN);
+    }
+
     /// Adds what a sample that was verified tells about `line`, its place in the axis tree.
     pub(super) fn learn(&mut self, line: usize, sample: &Sample) {
         let (n, place) = (self.width.extended(), sample.coordinates.place());

@@ -2,8 +2,8 @@
 
 use erasure::{
     Axis, BadEncoding, CommittedSquare, DataRootParts, Digest, FalseForeign, ForeignCommitment, ForeignKind,
-    FraudError, FraudKind, FraudProof, Inconsistency, IndexEntry, KzgOpening, LineRoot, ProofError,
-    SplitCell, Width, WrongIndex, foreign::eip4844_versioned_hash, transaction_blob,
+    FraudError, FraudKind, FraudProof, Inconsistency, IndexEntry, KzgOpening, Line, LineRoot, ProofError,
+    Repair, SplitCell, Width, WrongIndex, foreign::eip4844_versioned_hash, transaction_blob,
 };
 use proptest::prelude::*;
 
@@ -158,9 +158,7 @@ fn an_index_that_is_not_the_transaction_lists_is_proven() {
         |entries| entries[3].len += 1,
         |entries| entries[1].signer[0] ^= 1,
         |entries| entries[1].commitment[0] ^= 1,
-        |entries| {
-            entries[3].foreign.pop();
-        },
+        |entries| entries[3].foreign.truncate(1),
     ];
     for change in changes {
         let mut entries = entries.to_vec();
@@ -168,6 +166,26 @@ fn an_index_that_is_not_the_transaction_lists_is_proven() {
         assert_eq!(accuse(oracle::index_root(&entries)), Ok(()));
     }
     assert_eq!(accuse([7; 32]), Ok(()));
+}
+
+#[test]
+fn a_repairer_proves_a_wrong_index_without_knowing_it() {
+    let proposal = Proposal::small();
+    let square = proposal.commit();
+    for (index_root, wrong) in [([7; 32], true), (square.parts().index_root, false)] {
+        let parts = DataRootParts { index_root, ..square.parts() };
+        let mut repair = Repair::new(parts.data_root(), parts).unwrap();
+        for index in 0..4 {
+            // The line's own encoding, with the other index root in it.
+            let mut line = square.line(Axis::Row, index).unwrap().encode();
+            line[5..37].copy_from_slice(&index_root);
+            let line = Line::decode(&line).unwrap().verify(&parts.data_root(), Axis::Row, index).unwrap();
+            repair.add_line(&line).unwrap();
+        }
+        let proof = WrongIndex::of(&repair.finish().unwrap()).unwrap();
+        let verified = verify(&FraudProof::WrongIndex(proof), &parts.data_root());
+        assert_eq!(verified.is_ok(), wrong, "{verified:?}");
+    }
 }
 
 #[test]

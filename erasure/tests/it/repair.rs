@@ -1,7 +1,10 @@
 //! Repair of honest squares from few cells, and of wrong ones into an accusation.
 
+use std::num::NonZeroUsize;
+
 use erasure::{
-    Axis, CommittedSquare, Coordinates, DataRootParts, FraudProof, Repair, RepairError, Sample, Width,
+    Axis, CommittedSquare, Committer, Coordinates, DataRootParts, FraudProof, Repair, RepairError, Sample,
+    Width,
 };
 use proptest::prelude::*;
 
@@ -137,6 +140,25 @@ fn a_withheld_subgrid_of_k_plus_one_lines_stops_repair_until_one_cell_of_it_come
         add(&mut repair, &square, [(k, 1)]);
         assert_eq!(repair.finish().unwrap().original(), square.original());
     }
+}
+
+#[test]
+fn a_repair_that_starts_over_keeps_nothing() {
+    let mut committer = Committer::new(NonZeroUsize::new(2).unwrap());
+    let mut repair = start(&Block::of_width(4).commit());
+    for block_of in [Block::of_width(4), Block::small(), Block::of_width(16), Block::small()] {
+        let square = block_of.commit();
+        repair.restart(square.data_root(), square.parts()).unwrap();
+        let k = square.width().get();
+        assert_eq!(repair.missing().count(), 4 * k * k);
+        assert!(matches!(repair.finish_with(&mut committer), Err(RepairError::NotEnough { .. })));
+        add(&mut repair, &square, block(1..k + 1, k - 1..2 * k - 1));
+        let repaired = repair.finish_with(&mut committer).unwrap().commit(square.index().clone()).unwrap();
+        assert_eq!(repaired, square);
+        committer.recycle(repaired);
+    }
+    let (square, other) = (Block::small().commit(), Block::of_width(4).commit());
+    assert!(repair.restart(square.data_root(), other.parts()).is_err());
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Samples, lines and ranges.
 
-use erasure::{Axis, DecodeError, Line, ProofError, RangeProof, Sample, Width};
+use std::num::NonZeroUsize;
+
+use erasure::{Axis, Committer, DecodeError, Line, LineSamples, ProofError, RangeProof, Sample, Width};
 use proptest::prelude::*;
 
 use crate::{
@@ -28,6 +30,22 @@ fn every_sample_verifies_and_is_the_documented_encoding() {
             assert_eq!(verified.cell()[..], grid.cell(place)[..]);
             assert_eq!((verified.coordinates(), verified.width()), (place, square.width()));
             assert_eq!(verified.sample().encode(), bytes);
+        }
+    }
+}
+
+#[test]
+fn threads_and_reused_buffers_change_nothing() {
+    let mut committers: Vec<Committer> =
+        [1, 2, 3, 5].into_iter().filter_map(NonZeroUsize::new).map(Committer::new).collect();
+    for k in [2, 4, 8, 16, 32, 64, 32, 128] {
+        let block = Block::of_width(k);
+        let (original, index, square) = (block.original(), block.place().index, block.commit());
+        for committer in &mut committers {
+            let again = committer.commit(&original, index.clone());
+            assert!(again == square);
+            assert_eq!(again.original(), original);
+            committer.recycle(again);
         }
     }
 }
@@ -87,6 +105,49 @@ fn every_line_verifies_and_shows_all_its_cells() {
                 assert_eq!(line.cells().len(), n);
             }
             assert_eq!(square.line(axis, n), None);
+        }
+    }
+}
+
+#[test]
+fn cells_of_a_line_share_their_paths_and_show_nothing_else() {
+    let square = Block::small().commit();
+    let root = square.data_root();
+    for (axis, index) in [(Axis::Row, 5), (Axis::Column, 2)] {
+        for set in 1..256u16 {
+            let places: Vec<u16> = (0..8).filter(|place| set >> place & 1 == 1).collect();
+            let proof = square.line_samples(axis, index, &places).unwrap();
+            let bytes = proof.encode();
+            assert_eq!(LineSamples::decode(&bytes), Ok(proof.clone()));
+            assert!(bytes.len() <= 2 + 1 + 2 + 2 + 32 + places.len() * (2 + 512 + 3 * 32) + 4 * 32);
+            let other = if axis == Axis::Row { Axis::Column } else { Axis::Row };
+            assert!(proof.clone().verify(&root, other, index, &places).is_err());
+            assert!(proof.clone().verify(&root, axis, index + 1, &places).is_err());
+            assert!(proof.clone().verify(&root, axis, index, &places[1..]).is_err());
+            assert!(proof.clone().verify(&[0; 32], axis, index, &places).is_err());
+            let verified = proof.verify(&root, axis, index, &places).unwrap();
+            for ((at, cell), place) in verified.cells().zip(&places) {
+                let expected =
+                    if axis == Axis::Row { (index as u16, *place) } else { (*place, index as u16) };
+                assert_eq!((at.row, at.column), expected);
+                assert_eq!(square.cell(at.row.into(), at.column.into()), Some(cell));
+            }
+            assert_eq!(verified.cells().count(), places.len());
+        }
+        let whole: Vec<u16> = (0..8).collect();
+        let bytes = square.line_samples(axis, index, &whole).unwrap().encode();
+        assert_eq!(bytes.len(), 39 + 8 * (2 + 512) + 4 * 32);
+        for places in [&[][..], &[3, 3], &[4, 2], &[0, 8]] {
+            assert_eq!(square.line_samples(axis, index, places), None);
+        }
+        assert_eq!(square.line_samples(axis, 8, &[0]), None);
+        let two = square.line_samples(axis, index, &[1, 6]).unwrap().encode();
+        for i in 0..two.len() {
+            let mut changed = two.clone();
+            changed[i] ^= 1 << (i % 8);
+            if let Ok(proof) = LineSamples::decode(&changed) {
+                assert!(proof.verify(&root, axis, index, &[1, 6]).is_err(), "byte {i}");
+            }
         }
     }
 }

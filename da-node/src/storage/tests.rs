@@ -1,0 +1,198 @@
+//! The database is what it was after any reopening, and says so when a record is not.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+
+use std::{sync::Arc, time::Duration};
+
+use chain::State;
+use erasure::OriginalSquare;
+use tempfile::TempDir;
+
+use super::*;
+use crate::test_chain::{FUNDS, TestChain, blob, key};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A store with the block at height 1: two blobs in a square of width 8.
+fn with_a_block() -> (TempDir, TestChain, Store, ValidBlock, Commit) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut chain = TestChain::new("weft-storage");
+    let store = Store::open(dir.path(), &chain.genesis).unwrap();
+    let blobs = vec![blob(2, vec![2; 10_000]), blob(1, vec![1; 7])];
+    let valid = chain.propose(&store, &[chain.transaction(1, 0, 50, blobs)], SECOND);
+    store.put_candidate(&valid).unwrap();
+    let commit = chain.decide(&valid);
+    store.commit_block(&valid, &commit).unwrap();
+    (dir, chain, store, valid, commit)
+}
+
+fn put(store: &Store, family: &'static str, key: &[u8], value: &[u8]) {
+    store.db.put_cf(store.family(family).unwrap(), key, value).unwrap();
+}
+
+fn keys(store: &Store, family: &'static str) -> usize {
+    store.scan(family, b"").unwrap().map(Result::unwrap).count()
+}
+
+#[test]
+fn a_committed_block_is_all_there_after_reopening() {
+    let (dir, chain, store, valid, commit) = with_a_block();
+    store.put_undecided(2, b"a proposal").unwrap();
+    drop(store);
+    let store = Store::open(dir.path(), &chain.genesis).unwrap();
+
+    assert_eq!(store.tip().unwrap(), 1);
+    assert_eq!(store.block(1).unwrap().unwrap(), valid.block);
+    assert_eq!(store.block_bytes(1).unwrap().unwrap(), valid.block.encode());
+    assert_eq!(store.commit(1).unwrap().unwrap(), commit);
+    assert_eq!(store.undecided(2).unwrap(), [b"a proposal"]);
+    assert_eq!(State::at(&store, 1).root().unwrap(), valid.update.root);
+    let receipt = valid.receipts[0];
+    let included = Included { height: 1, position: 0, charged: receipt.charged };
+    assert_eq!(store.transaction(&receipt.id).unwrap(), Some(included));
+    let (parts, index) = store.index(1).unwrap().unwrap();
+    assert_eq!(parts, valid.square.as_ref().unwrap().parts());
+    assert_eq!(index, valid.placement.index);
+    for (position, entry) in index.entries().iter().enumerate().skip(1) {
+        assert_eq!(store.find(&entry.commitment).unwrap(), Some((1, position as u32)));
+    }
+    assert_eq!(store.find(&[0; 32]).unwrap(), None);
+    assert_eq!((store.block(2).unwrap(), store.commit(2).unwrap()), (None, None));
+}
+
+#[test]
+fn the_database_of_another_chain_is_refused() {
+    let (dir, chain, store, ..) = with_a_block();
+    drop(store);
+    let other = TestChain::new("weft-other").genesis;
+    let Err(StoreError::OtherGenesis { expected, found }) = Store::open(dir.path(), &other) else {
+        panic!("opened with another genesis");
+    };
+    assert_eq!((expected, found), (hex::encode(other.hash()), hex::encode(chain.genesis.hash())));
+}
+
+#[test]
+fn shares_are_those_of_the_square_wherever_a_range_begins_and_ends() {
+    let (_dir, _chain, store, valid, _) = with_a_block();
+    let square = valid.square.unwrap();
+    let (width, root, bytes) = (square.width(), square.data_root(), square.original().into_bytes());
+    assert_eq!(width.get(), 8);
+    assert!(keys(&store, "squares") < 8, "rows of zeros are left out");
+    for start in 0..=64 {
+        for count in 0..=64 - start {
+            let range = start as usize * SHARE_BYTES..(start + count) as usize * SHARE_BYTES;
+            assert_eq!(store.shares(1, &root, width, start, count).unwrap(), bytes[range], "{start}+{count}");
+        }
+    }
+}
+
+#[test]
+fn what_lost_is_dropped_once_a_block_is_decided() {
+    let (_dir, mut chain, store, ..) = with_a_block();
+    let blobs = |id| vec![blob(id, vec![id; 2_000])];
+    let lost = chain.propose(&store, &[chain.transaction(1, 1, 50, blobs(5))], SECOND);
+    let won = chain.propose(&store, &[chain.transaction(1, 2, 50, blobs(6))], SECOND * 2);
+    for valid in [&lost, &won] {
+        store.put_candidate(valid).unwrap();
+        store.put_undecided(2, &valid.block.encode()).unwrap();
+        let hash = valid.block.header.hash();
+        assert_eq!(store.candidate(2, hash.as_bytes()).unwrap().as_ref(), Some(&valid.block));
+    }
+    let before = keys(&store, "squares");
+    let commit = chain.decide(&won);
+    store.commit_block(&won, &commit).unwrap();
+    assert_eq!((keys(&store, "candidates"), keys(&store, "undecided")), (0, 0));
+    assert!(keys(&store, "squares") < before);
+    let bytes = |square: &CommittedSquare| {
+        store.shares(2, &square.data_root(), square.width(), 0, square.width().shares() as u32).unwrap()
+    };
+    let (lost, won) = (lost.square.unwrap(), won.square.unwrap());
+    assert_eq!(bytes(&won), won.original().into_bytes());
+    assert!(bytes(&lost).iter().all(|byte| *byte == 0));
+    assert_eq!(store.block(1).unwrap().unwrap().header.height.value(), 1, "earlier heights are left alone");
+}
+
+#[test]
+fn a_block_committed_without_its_square_gets_it_later() {
+    let (_dir, mut chain, store, ..) = with_a_block();
+    let mut valid =
+        chain.propose(&store, &[chain.transaction(1, 1, 50, vec![blob(5, vec![5; 2_000])])], SECOND);
+    let square = valid.square.take().unwrap();
+    let commit = chain.decide(&valid);
+    store.commit_block(&valid, &commit).unwrap();
+    assert_eq!(store.index(2).unwrap(), None);
+    assert!(store.find(&valid.placement.index.entries()[1].commitment).unwrap().is_some());
+    store.backfill(2, &square).unwrap();
+    assert_eq!(store.index(2).unwrap(), Some((square.parts(), square.index().clone())));
+    let shares =
+        store.shares(2, &square.data_root(), square.width(), 0, square.width().shares() as u32).unwrap();
+    let rebuilt = OriginalSquare::from_shares(square.width(), &shares).unwrap();
+    assert_eq!(rebuilt.commit(square.index().clone()).data_root(), square.data_root());
+}
+
+#[test]
+fn a_value_is_the_newest_of_its_version_or_before() {
+    let (_dir, _chain, store, valid, _) = with_a_block();
+    let balance = |version| State::at(&store, version).balance(&key(1).address()).unwrap();
+    assert_eq!(balance(0), FUNDS);
+    assert_eq!(balance(1), FUNDS - valid.receipts[0].charged);
+    let (hash, value) = valid.update.values.iter().find(|(_, value)| value.is_some()).unwrap();
+    assert_eq!(&store.value(hash, 1).unwrap(), value);
+    assert_eq!(store.value(hash, 99).unwrap(), store.value(hash, 1).unwrap());
+    assert_eq!(store.value(&[0xff; 32], 99).unwrap(), None);
+
+    let update = |version, value: Option<&[u8]>| StateUpdate {
+        version,
+        root: [0; 32],
+        nodes: Vec::new(),
+        values: vec![([7; 32], value.map(Vec::from))],
+        stale: Vec::new(),
+    };
+    for (version, value) in [(3, Some(&b"three"[..])), (5, None), (300, Some(b"much later"))] {
+        let mut batch = WriteBatch::default();
+        store.put_state(&mut batch, &update(version, value)).unwrap();
+        store.write(batch).unwrap();
+    }
+    let at = |version| store.value(&[7; 32], version).unwrap();
+    assert_eq!((at(2), at(3), at(4)), (None, Some(b"three".to_vec()), Some(b"three".to_vec())));
+    assert_eq!((at(5), at(299), at(300)), (None, None, Some(b"much later".to_vec())));
+}
+
+#[test]
+fn corrupt_records_are_named_and_never_panic() {
+    let (dir, chain, store, valid, _) = with_a_block();
+    let (id, commitment) = (valid.receipts[0].id, valid.placement.index.entries()[1].commitment);
+    let square = Arc::unwrap_or_clone(valid.square.unwrap());
+    let (height, root) = (1u64.to_be_bytes(), square.data_root());
+    let named = |result: Result<(), StoreError>, name: &str| match result {
+        Err(StoreError::Corrupt(found)) => assert_eq!(found, name),
+        other => panic!("{name}: {other:?}"),
+    };
+    for garbage in [&b""[..], b"\x07", &[0xff; 100]] {
+        put(&store, "blocks", &height, garbage);
+        named(store.block(1).map(|_| ()), "block");
+        put(&store, "candidates", &super::key(9, &[9; 32]), garbage);
+        named(store.candidate(9, &[9; 32]).map(|_| ()), "candidate");
+        put(&store, "commits", &height, garbage);
+        named(store.commit(1).map(|_| ()), "commit");
+        put(&store, "indexes", &height, garbage);
+        named(store.index(1).map(|_| ()), "index");
+        put(&store, "squares", &row_key(1, &root, 0), garbage);
+        named(store.shares(1, &root, square.width(), 3, 1).map(|_| ()), "square");
+    }
+    for garbage in [&b""[..], b"\x07", &[0xff; 19]] {
+        put(&store, "transactions", &id.0, garbage);
+        named(store.transaction(&id).map(|_| ()), "transaction");
+        put(&store, "commitments", &[&commitment[..], garbage].concat(), b"");
+    }
+    named(store.find(&commitment).map(|_| ()), "commitment");
+    for record in store.scan("nodes", b"").unwrap().map(Result::unwrap) {
+        put(&store, "nodes", &record.0, b"\xff\xff");
+    }
+    assert!(matches!(State::at(&store, 1).root(), Err(StateError::Store(_))));
+    put(&store, "meta", b"tip", b"short");
+    named(store.tip().map(|_| ()), "tip");
+    put(&store, "meta", b"genesis", b"?");
+    drop(store);
+    assert!(matches!(Store::open(dir.path(), &chain.genesis), Err(StoreError::OtherGenesis { .. })));
+}
