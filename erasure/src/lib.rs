@@ -47,7 +47,10 @@ pub use layout::{
     LayoutError, MAX_TRANSACTION_BLOB_BYTES, OriginalSquare, transaction_blob, transaction_list,
 };
 pub use namespace::{Namespace, NamespaceError};
-pub use proof::{EntryProof, ForeignProof, Line, LineSamples, NamespaceProof, ProofError, RangeProof, Sample, VerifiedEntry, VerifiedLine, VerifiedLineSamples, VerifiedNamespace, VerifiedRange, VerifiedSample};
+pub use proof::{
+    EntryProof, ForeignProof, Line, LineSamples, NamespaceProof, ProofError, RangeProof, Sample,
+    VerifiedEntry, VerifiedLine, VerifiedLineSamples, VerifiedNamespace, VerifiedRange, VerifiedSample,
+};
 pub use repair::{Inconsistency, LineRoot, Repair, RepairError, RepairedSquare, Unlock};
 pub use square::CommittedSquare;
 pub use wire::DecodeError;
