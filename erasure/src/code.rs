@@ -12,14 +12,12 @@
 
 mod field;
 
-pub(crate) use field::{Matrices, SKEWS};
-
 use reed_solomon_simd::engine::{DefaultEngine, Engine, GF_MODULUS, GfElement, ShardsRefMut, utils};
 
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Gfni;
 use crate::{Cell, SHARE_BYTES, Width};
-use field::{Locator, matrices};
+use field::Locator;
 
 /// Cells of a line, wherever they lie.
 pub(crate) trait Line {
@@ -168,15 +166,15 @@ pub(crate) struct Decoder {
     locator: Locator,
     /// By point: 1 where erased, then the locator's logarithm.
     points: Vec<i32>,
+    logs: Vec<GfElement>,
     erased: Vec<bool>,
-    factors: Vec<Matrices>,
 }
 
 impl Decoder {
     pub(crate) fn new(width: Width) -> Self {
         let (encoder, n) = (Encoder::new(width), width.extended());
-        let (points, erased, factors) = (vec![0; n], vec![false; n], vec![[0; 4]; n]);
-        Self { encoder, locator: Locator::new(width), points, erased, factors }
+        let (points, logs, erased) = (vec![0; n], vec![0; n], vec![false; n]);
+        Self { encoder, locator: Locator::new(width), points, logs, erased }
     }
 
     /// Replaces all cells of a line but the first k that are held by those of the codeword that these k
@@ -196,19 +194,13 @@ impl Decoder {
         }
         self.points.iter_mut().zip(&self.erased).for_each(|(point, erased)| *point = i32::from(*erased));
         self.locator.locate(&mut self.points);
+        // Below the modulus, so 16 bits.
+        self.logs.iter_mut().zip(&self.points).for_each(|(log, point)| *log = *point as GfElement);
+        let mut line = Points(line);
         match &mut self.encoder.kernel {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Gfni(gfni) => {
-                for ((factor, log), erased) in self.factors.iter_mut().zip(&self.points).zip(&self.erased) {
-                    let log = *log as GfElement;
-                    *factor = matrices(if *erased { GF_MODULUS - log } else { log });
-                }
-                gfni.decode(&mut Points(line), &self.erased, &self.factors);
-            }
-            Kernel::Library(library) => {
-                let locator: Vec<GfElement> = self.points.iter().map(|log| *log as GfElement).collect();
-                library.decode(&mut Points(line), &self.erased, &locator);
-            }
+            Kernel::Gfni(gfni) => gfni.decode(&mut line, &self.erased, &self.logs),
+            Kernel::Library(library) => library.decode(&mut line, &self.erased, &self.logs),
         }
     }
 }

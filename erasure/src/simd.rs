@@ -8,6 +8,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod gfni;
+#[cfg(target_arch = "x86_64")]
+mod matrices;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use gfni::Gfni;

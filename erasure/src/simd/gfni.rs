@@ -12,9 +12,12 @@ use std::arch::x86_64::{
     _mm512_set1_epi64, _mm512_setzero_si512, _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 
+use reed_solomon_simd::engine::{GF_MODULUS, GfElement};
+
+use super::matrices::{Matrices, SKEWS, matrices};
 use crate::{
     Cell,
-    code::{Line, LineMut, Matrices, SKEWS},
+    code::{Line, LineMut},
 };
 
 /// Bytes of a pair.
@@ -63,6 +66,8 @@ macro_rules! each_two {
 /// The transforms; a value exists only where the processor has the instructions.
 pub(crate) struct Gfni {
     strips: Vec<Strip>,
+    /// What the cells of a line that is decoded are multiplied by.
+    factors: Vec<Matrices>,
 }
 
 impl Gfni {
@@ -71,7 +76,7 @@ impl Gfni {
         let found = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("gfni");
-        found.then(|| Self { strips: Vec::new() })
+        found.then(|| Self { strips: Vec::new(), factors: Vec::new() })
     }
 
     /// The second half of a line of 2k cells from its first; k is at least 8.
@@ -85,14 +90,18 @@ impl Gfni {
         }
     }
 
-    /// Decodes a line of 2k cells, in the order of their points. `factors`: the locator's value for each
-    /// point that is given, the inverse of its value for each that is erased; `erased` cells are replaced.
-    pub(crate) fn decode(&mut self, line: &mut impl LineMut, erased: &[bool], factors: &[Matrices]) {
+    /// Decodes a line of 2k cells, in the order of their points: `erased` cells are replaced. `locator`: its
+    /// logarithm at each point.
+    pub(crate) fn decode(&mut self, line: &mut impl LineMut, erased: &[bool], locator: &[GfElement]) {
+        let factor =
+            |(log, erased): (&GfElement, &bool)| matrices(if *erased { GF_MODULUS - log } else { *log });
+        self.factors.clear();
+        self.factors.extend(locator.iter().zip(erased).map(factor));
         // SAFETY: `detect` found every feature the function needs.
         unsafe {
             self.resize(erased.len());
             for at in (0..size_of::<Cell>()).step_by(STRIP_BYTES) {
-                decode(&mut self.strips[..erased.len()], at, line, erased, factors);
+                decode(&mut self.strips[..erased.len()], at, line, erased, &self.factors);
             }
         }
     }
