@@ -23,12 +23,18 @@ use network::{
     Gossip, Kind, MAX_BODY_CHUNK_BYTES, MAX_RANGE_SHARES, Network, Offence, PeerId, Request, Topic,
 };
 use tendermint::Hash;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
 
 use crate::node::Node;
 
 /// Gossip messages handled at once; more wait, and the gossip queue drops what exceeds it.
 const MESSAGES: usize = 64;
+
+/// Hints that wait at once, well below [`MESSAGES`], so that announcements always find room.
+const WAITING_HINTS: usize = 16;
 
 /// How long a hint at a header waits for this node's own commit; gossip forgets a message soon after.
 const HINT_PATIENCE: Duration = Duration::from_secs(3);
@@ -45,6 +51,7 @@ pub(crate) struct Fetcher {
     node: Arc<Node>,
     network: Network,
     in_flight: Mutex<HashMap<TxId, Arc<tokio::sync::Mutex<()>>>>,
+    hints: Semaphore,
 }
 
 /// Length-prefixed transactions, the answer to [`Request::Transaction`].
@@ -65,7 +72,7 @@ fn unframe(bytes: &[u8]) -> Option<&[u8]> {
 impl Fetcher {
     /// A fetcher over these peers.
     pub(crate) fn new(node: Arc<Node>, network: Network) -> Self {
-        Self { node, network, in_flight: Mutex::default() }
+        Self { node, network, in_flight: Mutex::default(), hints: Semaphore::new(WAITING_HINTS) }
     }
 
     /// Peers that serve `kind`, `first` ahead of the others.
@@ -203,6 +210,13 @@ impl Fetcher {
         let Ok(hint) = HeaderHint::decode(&message.data) else {
             return self.network.reject(message).await;
         };
+        // Only the block being decided is worth waiting for, and few hints at a time: a false one holds its place
+        // until that block is there.
+        let next = self.node.head().next_height();
+        let place = self.hints.try_acquire();
+        if hint.height > next || (hint.height == next && place.is_err()) {
+            return self.network.ignore(message).await;
+        }
         let mut heads = self.node.heads();
         let committed = heads.wait_for(|head| head.next_height() > hint.height);
         if !matches!(tokio::time::timeout(HINT_PATIENCE, committed).await, Ok(Ok(_))) {
