@@ -28,6 +28,11 @@ const LOOK_FOR: Duration = Duration::from_millis(1_200);
 /// Pause between two searches for what a proposal lacks.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+/// The height to stop at is committed.
+#[derive(Debug, thiserror::Error)]
+#[error("height {0} is committed, and --halt-height asked to stop there")]
+pub(crate) struct Halted(Height);
+
 /// The application that Malachite drives.
 #[derive(Debug)]
 pub(crate) struct Agree {
@@ -35,18 +40,21 @@ pub(crate) struct Agree {
     fetcher: Arc<Fetcher>,
     network: Network,
     proposer: account::Id,
+    halt: Option<chain::Height>,
     engine: OnceLock<consensus::Handle>,
 }
 
 impl Agree {
-    /// An application for the validator (or follower) with this consensus address.
+    /// An application for the validator (or follower) with this consensus address. With `halt`, committing that
+    /// height ends the engine before it can vote on the next.
     pub(crate) fn new(
         node: Arc<Node>,
         fetcher: Arc<Fetcher>,
         network: Network,
         proposer: account::Id,
+        halt: Option<chain::Height>,
     ) -> Self {
-        Self { node, fetcher, network, proposer, engine: OnceLock::new() }
+        Self { node, fetcher, network, proposer, halt, engine: OnceLock::new() }
     }
 
     /// The engine, to be told when something missing has arrived.
@@ -205,6 +213,9 @@ impl Application for Agree {
         let hint = HeaderHint { height: height.value(), hash: header.as_bytes().try_into()? }.encode();
         if let Err(error) = self.network.publish(Topic::Headers, hint.into()).await {
             tracing::trace!(%error, "header not announced");
+        }
+        if self.halt == Some(height.value()) {
+            return Err(Halted(height).into());
         }
         self.next()
     }

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use axum::{Router, routing::get};
-use chain::{Checkpoint, NetworkConfig};
+use chain::{Checkpoint, Height, NetworkConfig};
 use consensus::Timeouts;
 use network::{Keypair, Kind, Multiaddr, Network, Topic};
 use prometheus_client::registry::Registry;
@@ -21,7 +21,7 @@ use tendermint::{account, chain::Id as ChainId};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 
 use crate::{
-    agree::Agree,
+    agree::{Agree, Halted},
     api::{Api, Faucet},
     fetch::Fetcher,
     home::{Home, KeyRole, Running},
@@ -46,13 +46,20 @@ pub struct RunningNode {
     stop_http: oneshot::Sender<()>,
 }
 
-/// Starts the node of `home`.
-pub async fn start(home: &Home) -> Result<RunningNode> {
+/// Starts the node of `home`. It ends by itself once it has committed height `halt`, if that is given.
+pub async fn start(home: &Home, halt: Option<Height>) -> Result<RunningNode> {
     let (config, genesis) = (home.config()?, home.genesis()?);
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let store = Store::open(&home.path("db"), &genesis)?;
     let node = Arc::new(Node::open(genesis, store, metrics)?);
+    let next = node.head().next_height();
+    if let Some(halt) = halt.filter(|halt| *halt < next) {
+        bail!(
+            "--halt-height {halt} is past: this node has committed {}; run it without, or with a later one",
+            next - 1
+        );
+    }
 
     let network_seed = home.key(KeyRole::Network)?;
     let mut network_config =
@@ -75,7 +82,7 @@ pub async fn start(home: &Home) -> Result<RunningNode> {
             home.path("node.toml").display()
         );
     }
-    let agree = Arc::new(Agree::new(node.clone(), fetcher.clone(), network.clone(), proposer));
+    let agree = Arc::new(Agree::new(node.clone(), fetcher.clone(), network.clone(), proposer, halt));
     let chain_id: ChainId = node.genesis.chain_id.parse().map_err(|error| anyhow!("chain_id: {error}"))?;
     let mut engine_config =
         consensus::Config::new(chain_id, home.path("engine"), config.engine_listen.clone(), network_seed);
@@ -118,12 +125,23 @@ pub async fn start(home: &Home) -> Result<RunningNode> {
     });
     tasks.spawn(async move {
         fetcher.backfill().await;
-        Ok(())
+        Err(anyhow!("fetching of missed squares ended"))
     });
     let ending = engine.clone();
-    tasks.spawn(async move { ending.join().await.context("consensus ended") });
+    tasks.spawn(async move {
+        match ending.join().await {
+            Err(consensus::Error::Application { source, .. }) if source.is::<Halted>() => {
+                tracing::info!("{source}");
+                Ok(())
+            }
+            ended => ended.context("consensus ended"),
+        }
+    });
     let ending = network.clone();
-    tasks.spawn(async move { ending.join().await.context("the data network ended") });
+    tasks.spawn(async move {
+        ending.join().await.context("the data network ended")?;
+        Err(anyhow!("the data network ended"))
+    });
     let failing = node.clone();
     tasks.spawn(async move { Err(anyhow!("{}", failing.failed().await)) });
     let (writing, folder, reachable) = (node.clone(), home.clone(), running.clone());
@@ -149,7 +167,7 @@ impl RunningNode {
         let outcome = tokio::select! {
             () = stop => Ok(()),
             ended = self.tasks.join_next() => match ended {
-                Some(Ok(result)) => result.and_then(|()| Err(anyhow!("a part of the node ended"))),
+                Some(Ok(result)) => result,
                 Some(Err(error)) => Err(error.into()),
                 None => Ok(()),
             },

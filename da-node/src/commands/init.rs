@@ -1,6 +1,6 @@
 //! `da-node init`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use chain::Genesis;
@@ -8,6 +8,7 @@ use chain::Genesis;
 use crate::{
     devnet::{dev_genesis, make_validator},
     home::{Home, NodeConfig},
+    hosts,
 };
 
 /// Without --genesis, a new chain with this node as its only validator, and its operator's account funded. With
@@ -26,9 +27,15 @@ pub(super) struct Args {
     /// The node's name in logs
     #[arg(long, value_name = "NAME", default_value = "weft")]
     name: String,
+    /// List of machines, one `NAME ADDRESS [POWER]` a line: a folder for each in --home, all validators
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["genesis", "name"])]
+    validators: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
+    if let Some(list) = &args.validators {
+        return make_folders(args, list);
+    }
     let home = Home::new(&args.home);
     if home.path("node.toml").exists() {
         bail!("{} holds a node already; name another folder", args.home.display());
@@ -36,11 +43,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let joined = args
         .genesis
         .as_ref()
-        .map(|file| {
-            let text =
-                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            Genesis::from_json(&text).with_context(|| format!("in {}", file.display()))
-        })
+        .map(|file| Genesis::from_json(&read(file)?).with_context(|| format!("in {}", file.display())))
         .transpose()?;
     let member = make_validator(&home, &args.name)?;
     let joins = joined.is_some();
@@ -66,5 +69,26 @@ pub(super) fn run(args: &Args) -> Result<()> {
         println!("Name peers in {} (engine_peers and data_peers), then:", home.path("node.toml").display());
     }
     println!("  da-node run --home {}", args.home.display());
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn make_folders(args: &Args, list: &Path) -> Result<()> {
+    let hosts = hosts::parse(&read(list)?).with_context(|| format!("in {}", list.display()))?;
+    let genesis = hosts::make(&args.home, &args.chain_id, &hosts)?;
+    println!("chain {} ({}), {} validators", genesis.chain_id, hex::encode(genesis.hash()), hosts.len());
+    for host in &hosts {
+        println!("  {:<24} for {}", args.home.join(&host.name).display(), host.address);
+    }
+    println!("Each folder holds its node's secret keys. On every machine, as root:");
+    println!("  copy its folder to /var/lib/weft and `da-node` to /usr/local/bin");
+    println!("  useradd --system weft; chown -R weft:weft /var/lib/weft; chmod 700 /var/lib/weft");
+    println!("  mv /var/lib/weft/weft.service /etc/systemd/system/");
+    println!("  da-node doctor --home /var/lib/weft");
+    println!("  systemctl enable --now weft");
+    println!("Open TCP 26656 to the other machines, TCP and UDP 26660 to everybody.");
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod demo;
 mod dev;
 mod devnet;
+mod doctor;
 mod init;
 mod keys;
 mod run;
@@ -53,6 +54,10 @@ enum Command {
     Demo(demo::Args),
     /// Show the public side of a node's keys
     Keys(keys::Args),
+    /// Look for what would keep a node from working: settings, keys, disk, clock, ports, peers
+    ///
+    /// Changes nothing; says what to do about what it finds. Exit code 1 if something must be mended.
+    Doctor(doctor::Args),
 }
 
 /// Parses the command line and runs it.
@@ -61,7 +66,7 @@ pub fn main() -> ExitCode {
     let logged = match cli.command {
         Command::Demo(_) | Command::Devnet(_) => "error",
         Command::Dev(_) => LOGGED_ALONE,
-        Command::Init(_) | Command::Run(_) | Command::Keys(_) => LOGGED,
+        Command::Init(_) | Command::Run(_) | Command::Keys(_) | Command::Doctor(_) => LOGGED,
     };
     start_logs(cli.log_json, logged);
     let runtime = match tokio::runtime::Runtime::new() {
@@ -76,6 +81,7 @@ pub fn main() -> ExitCode {
             Command::Devnet(args) => devnet::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Keys(args) => keys::run(&args),
+            Command::Doctor(args) => doctor::run(args).await,
         }
     });
     runtime.shutdown_background();

@@ -16,10 +16,13 @@ pub(super) struct Args {
     /// Stop, too, when standard input ends: for a supervisor that may die
     #[arg(long)]
     until_stdin_closes: bool,
+    /// Stop once this height is committed, without a vote on the next: to change programs together
+    #[arg(long, value_name = "HEIGHT")]
+    halt_height: Option<u64>,
 }
 
 pub(super) async fn run(args: Args) -> Result<()> {
-    let node = run::start(&Home::new(args.home)).await?;
+    let node = run::start(&Home::new(args.home), args.halt_height).await?;
     let stop = async {
         if let Err(error) = stop_asked(args.until_stdin_closes).await {
             tracing::error!(%error, "cannot listen for signals");

@@ -9,5 +9,6 @@ mod e2e;
 mod headers;
 mod help;
 mod must_hold;
+mod operating;
 mod restart;
 mod support;

@@ -1,0 +1,92 @@
+//! What an operator does beside running: stopping at a height, having the node looked at, making many folders.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+fn da_node(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_da-node")).args(args).env("RUST_LOG", "error").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A validator of a chain of its own that writes a block a second, at ports of the system's choice.
+fn fast_validator(home: &Path) {
+    let made = da_node(&["init", "--home", home.to_str().unwrap(), "--chain-id", "weft-halt"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let mut genesis: serde_json::Value =
+        serde_json::from_slice(&fs::read(home.join("genesis.json")).unwrap()).unwrap();
+    genesis["parameters"]["idle_interval_ms"] = 1_000.into();
+    fs::write(home.join("genesis.json"), genesis.to_string()).unwrap();
+    let settings = fs::read_to_string(home.join("node.toml")).unwrap();
+    let settings = ["26656", "26658", "26660"].iter().fold(settings, |text, port| text.replace(port, "0"));
+    fs::write(home.join("node.toml"), settings).unwrap();
+}
+
+#[test]
+fn a_node_stops_at_the_height_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("node");
+    fast_validator(&home);
+    let home = home.to_str().unwrap();
+    let halt_at = |height| da_node(&["run", "--home", home, "--halt-height", height]);
+
+    let halted = halt_at("2");
+    assert!(halted.status.success(), "{}", text(&halted.stderr));
+    let again = halt_at("2");
+    assert_eq!(again.status.code(), Some(1));
+    let said = text(&again.stderr);
+    assert!(said.contains("--halt-height 2 is past: this node has committed 2"), "{said}");
+    // It goes on from there, and not from further.
+    assert!(halt_at("4").status.success());
+    assert!(text(&halt_at("3").stderr).contains("has committed 4"));
+}
+
+#[test]
+fn the_doctor_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("node");
+    fast_validator(&home);
+    let arguments = ["doctor", "--home", home.to_str().unwrap(), "--ntp", "none"];
+    let well = da_node(&arguments);
+    assert!(well.status.success(), "{}{}", text(&well.stdout), text(&well.stderr));
+    assert!(
+        text(&well.stdout).contains("membership    validator 'weft' of power 10"),
+        "{}",
+        text(&well.stdout)
+    );
+
+    fs::create_dir(home.join("db")).unwrap();
+    let ill = da_node(&arguments);
+    assert_eq!(ill.status.code(), Some(1));
+    assert!(text(&ill.stdout).contains("FAIL  signatures"), "{}", text(&ill.stdout));
+    let json: serde_json::Value =
+        serde_json::from_slice(&da_node(&[&arguments[..], &["--json"]].concat()).stdout).unwrap();
+    let found = json.as_array().unwrap().iter().find(|finding| finding["check"] == "signatures").unwrap();
+    assert_eq!(found["grade"], "fail");
+    assert!(found["remedy"].as_str().unwrap().contains("engine/signed"));
+}
+
+#[test]
+fn a_list_of_machines_becomes_a_folder_for_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let (list, out) = (folder.path().join("hosts.txt"), folder.path().join("chain"));
+    fs::write(&list, "alice 10.0.0.1\nbob 10.0.0.2 20\n").unwrap();
+    let arguments = ["init", "--home", out.to_str().unwrap(), "--validators", list.to_str().unwrap()];
+    let made = da_node(&arguments);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    for name in ["alice", "bob"] {
+        for file in ["node.toml", "genesis.json", "weft.service", "keys/consensus.key"] {
+            assert!(out.join(name).join(file).exists(), "{name}/{file}");
+        }
+    }
+    let again = da_node(&arguments);
+    assert!(text(&again.stderr).contains("there already"), "{}", text(&again.stderr));
+    fs::write(&list, "alice 10.0.0.1 none\n").unwrap();
+    let wrong = da_node(&["init", "--home", out.to_str().unwrap(), "--validators", list.to_str().unwrap()]);
+    assert!(text(&wrong.stderr).contains("line 1: power 'none'"), "{}", text(&wrong.stderr));
+}
