@@ -8,7 +8,10 @@ pub const Z_95: f64 = 1.959_963_984_540_054;
 /// Standard deviations either side that hold 99.9 % of a normal distribution.
 pub const Z_999: f64 = 3.290_526_731_491_926;
 
-/// Where a probability lies, as far as counting can tell; both ends from 0 to 1, both included.
+/// Student's t for 95 % both sides, for 2, 3, … 10 measurements.
+const STUDENT_95: [f64; 9] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
+
+/// Where a probability, or a mean, lies, as far as counting can tell; both ends included.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Interval {
     /// The lower end.
@@ -35,6 +38,20 @@ impl Interval {
         }
     }
 
+    /// The mean of some measurements and its 95 % interval by Student's t; one measurement has an empty one.
+    #[must_use]
+    pub fn of_mean(values: &[f64]) -> (f64, Self) {
+        let n = values.len().max(1) as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+        let t = match values.len() {
+            0 | 1 => 0.0,
+            n => STUDENT_95.get(n - 2).copied().unwrap_or(Z_95 * (1.0 + 2.0 / (n as f64 - 2.0))),
+        };
+        let half = t * (squares / (n - 1.0).max(1.0) / n).sqrt();
+        (mean, Self { low: mean - half, high: mean + half })
+    }
+
     /// Whether the probability may be this one.
     #[must_use]
     pub fn contains(&self, probability: f64) -> bool {
@@ -45,6 +62,15 @@ impl Interval {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mean_lies_within_students_interval() {
+        let (mean, interval) = Interval::of_mean(&[1.0, 2.0, 3.0]);
+        assert_eq!(mean, 2.0);
+        // 4.303 · 1 / √3.
+        assert!((interval.high - 4.484).abs() < 1e-3 && (interval.low + 0.484).abs() < 1e-3, "{interval:?}");
+        assert_eq!(Interval::of_mean(&[7.0]), (7.0, Interval { low: 7.0, high: 7.0 }));
+    }
 
     #[test]
     fn wilson_agrees_with_worked_examples() {

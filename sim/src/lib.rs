@@ -1,26 +1,44 @@
-//! Questions about sampling that need a million light clients, answered with the real code.
+//! Questions that need a million light clients, answered with the real code.
 //!
 //! ```text
-//!  seed ──▶ client secrets ──▶ light_client::sampler::draw ──▶ first withheld cell ─┐ count
-//!     └───▶ Pattern: which (k+1)² cells are withheld ───────────────────────────────┘   │
-//!           light_client::sampler::miss_probability ──▶ closed form ──▶ Answer ◀────────┘
-//!                                                                       │ JSON · CSV · SVG
+//!  sampling        light_client::sampler::draw ──▶ Pattern, disclosure ──▶ who is fooled
+//!  reconstruction  draw ──▶ Peeling ──▶ how many clients rebuild a block
+//!  fees            chain::select, chain::Ledger ──▶ price, delay, spend
+//!  propagation     EventQueue + Network ──▶ when bodies and samples have arrived
+//!  consensus       EventQueue + Network + measured processing times ──▶ block time, throughput
+//!                      │
+//!                      └──▶ JSON · CSV · Chart (SVG)             checks(): published numbers
 //! ```
 //!
 //! # Invariants
 //! * One question, one answer, on any machine and any number of threads: every random choice is a hash
-//!   of the seed, and only whole numbers are added up across threads.
-//! * What is judged is the light client's own code; what judges it is counting, and published tables
-//!   ([`checks`]).
+//!   of the seed, time is whole nanoseconds, and across threads only whole numbers are added up.
+//! * What is judged is the real code; what judges it is counting, and published tables ([`checks`]).
 
+mod chart;
+mod consensus;
+mod disclosure;
+mod events;
+mod fees;
 mod interval;
+mod network;
+mod parallel;
 mod pattern;
-mod plot;
+mod peeling;
+mod propagation;
+mod reconstruction;
+mod rng;
 mod sampling;
 mod validate;
 
+pub use chart::{Axis, Chart, Drawn, Mark};
+pub use consensus::{Carries, Case, Consensus, Pace, Processing};
+pub use events::{EventQueue, Nanos};
+pub use fees::{AgentOutcome, FeeAnswer, FeeQuestion, PricePoint};
 pub use interval::{Interval, Z_95, Z_999};
 pub use pattern::Pattern;
-pub use plot::plot;
-pub use sampling::{Answer, Point, Question};
-pub use validate::{Check, checks};
+pub use peeling::Peeling;
+pub use propagation::{Propagation, Quantile, Spread, Stage};
+pub use reconstruction::{Chance, Needed, Rebuilt, Reconstruction, worst_case, worst_case_exact};
+pub use sampling::{Adversary, Answer, Point, Question, miss_any};
+pub use validate::{Check, PARTS, checks};

@@ -1,21 +1,25 @@
 //! `sim sampling`.
 
-use std::fs;
-use std::io::Write as _;
 use std::num::{NonZeroU16, NonZeroU32};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use erasure::Width;
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use sim::{Answer, Interval, Point, Question, plot};
+use indicatif::HumanCount;
+use light_client::sampler::{Confidence, miss_probability};
+use sim::{Adversary, Answer, Axis, Chart, Drawn, Interval, Mark, Point, Question};
+
+use super::output::{Output, progress, width};
 
 /// How many light clients does a withheld block fool?
 ///
-/// A producer withholds the fewest cells that make the block unrecoverable: (k+1)² of 4k². Each light
-/// client draws its samples with the light client's own code; it is fooled if none of them is withheld.
-/// Compares the count with the closed form and writes sampling.json, sampling.csv and sampling.svg.
+/// A producer withholds what makes the block unrecoverable. Each light client draws its samples with the
+/// light client's own code; it is fooled if it is served all of them. Compares the count with the closed
+/// form where there is one and writes sampling.json, sampling.csv and sampling.svg.
+///
+/// Adversaries: minimal hides the fewest cells that do it, (k+1)² of 4k². random hides --withheld percent of
+/// all cells. victim serves one client whose requests it recognises and hides (k+1)² other cells from all
+/// others. linkable and unlinkable answer whatever is asked until one more cell could complete the block:
+/// client after client, or all requests in one random order; the answer is then by size of the crowd.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The block's width k: shares per line of the original square, a power of two from 2 to 512.
@@ -27,68 +31,110 @@ pub(crate) struct Args {
     /// Light clients to simulate, each with its own secret.
     #[arg(long, value_name = "N", default_value = "1000000")]
     clients: NonZeroU32,
+    /// Who withholds what.
+    #[arg(long, value_enum, default_value = "minimal")]
+    adversary: Kind,
+    /// What the random adversary withholds, in percent of all cells.
+    #[arg(long, value_name = "PERCENT", default_value = "60", value_parser = clap::value_parser!(u8).range(1..=100))]
+    withheld: u8,
     /// What every random choice is derived from.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// The directory to write to; created if there is none.
-    #[arg(long, value_name = "DIR", default_value = "target/sim")]
-    out: PathBuf,
-    /// Print the answer as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
-fn width(text: &str) -> anyhow::Result<Width> {
-    let k: u32 = text.parse()?;
-    Ok(Width::new(k)?)
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Kind {
+    Minimal,
+    Random,
+    Linkable,
+    Unlinkable,
+    Victim,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let &Args { width, samples, clients, seed, .. } = args;
-    let bar = ProgressBar::new(clients.get().into()).with_style(ProgressStyle::with_template(
-        "{bar:40} {human_pos} of {human_len} light clients, {eta} left",
-    )?);
-    let answer = Question { width, samples, clients, seed }.answer(&|asked| bar.inc(asked));
+    let adversary = match args.adversary {
+        Kind::Minimal => Adversary::Minimal,
+        Kind::Random => Adversary::Random(args.withheld),
+        Kind::Linkable => Adversary::Linkable,
+        Kind::Unlinkable => Adversary::Unlinkable,
+        Kind::Victim => Adversary::Victim,
+    };
+    let question = Question { width, samples, clients, adversary, seed };
+    let bar = progress(question.asked(), "light clients")?;
+    let answer = question.answer(&|asked| bar.inc(asked));
     bar.finish_and_clear();
-    write(args, &answer)?;
-    if args.json {
-        super::print_json(&answer)?;
-    } else {
-        write!(std::io::stdout(), "{}", render(args, &answer))?;
-    }
+    let mut csv = Vec::new();
+    answer.write_csv(&mut csv)?;
+    let csv = String::from_utf8(csv)?;
+    args.output.write("sampling", &answer, &csv, &chart(width, &answer), &render(&answer))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Leaves the answer in the directory asked for.
-fn write(args: &Args, answer: &Answer) -> anyhow::Result<()> {
-    let mut csv = Vec::new();
-    answer.write_csv(&mut csv)?;
-    let mut json = serde_json::to_vec_pretty(answer)?;
-    json.push(b'\n');
-    fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
-    for (name, bytes) in
-        [("sampling.csv", csv), ("sampling.json", json), ("sampling.svg", plot(answer)?.into_bytes())]
-    {
-        let path = args.out.join(name);
-        fs::write(&path, bytes).with_context(|| format!("--out: writing {}", path.display()))?;
-    }
-    Ok(())
+fn by_crowd(answer: &Answer) -> bool {
+    matches!(answer.adversary, Adversary::Linkable | Adversary::Unlinkable)
 }
 
-fn render(args: &Args, answer: &Answer) -> String {
-    let &Answer { width, cells, withheld, clients, seed, .. } = answer;
+fn chart(width: Width, answer: &Answer) -> Chart {
+    let &Answer { cells, withheld, clients, seed, ref points, .. } = answer;
+    let [cells, withheld] = [cells, withheld].map(|cells| HumanCount(cells as u64));
+    let crowd = HumanCount(clients.into());
+    let simulated = |x: fn(&Point) -> f64| {
+        points.iter().map(|point| Mark::within(x(point), point.simulated, point.interval)).collect()
+    };
+    let hidden = format!("k = {width}: {withheld} of {cells} cells withheld");
+    if by_crowd(answer) {
+        let samples = points.first().map_or(0, |point| point.samples);
+        let order = if answer.adversary == Adversary::Linkable { "linkable" } else { "unlinkable" };
+        return Chart::new(
+            "Share of light clients that selective disclosure fools",
+            format!(
+                "{hidden}, chosen while {order} requests for {samples} samples a client come in; seed {seed}"
+            ),
+            Axis::logarithmic("light clients"),
+            Axis::logarithmic("share fooled").to(1.0),
+        )
+        .with("simulated, 95% interval", Drawn::Both, simulated(|point| point.clients.into()))
+        .guide(miss_probability(width, samples), "a pattern fixed beforehand");
+    }
+    let formula =
+        points.iter().filter_map(|point| Some(Mark::exact(point.samples as f64, point.closed_form?)));
+    Chart::new(
+        "Probability that a light client misses a withheld block",
+        format!("{hidden}; {crowd} clients, seed {seed}"),
+        Axis::plain("samples per client"),
+        Axis::logarithmic("probability of being fooled").to(1.0),
+    )
+    .with("closed form", Drawn::Line, formula.collect())
+    .with("simulated, 95% interval", Drawn::Points, simulated(|point| point.samples as f64))
+    .guide(Confidence::DEFAULT.miss(), format!("{} sure", Confidence::DEFAULT))
+    .guide(1.0 / f64::from(clients), format!("one of {crowd} clients"))
+}
+
+fn render(answer: &Answer) -> String {
+    let &Answer { width, cells, withheld, seed, victim_fooled_up_to, .. } = answer;
     let share = 100.0 * withheld as f64 / cells as f64;
     let [withheld, cells] = [withheld, cells].map(|cells| HumanCount(cells as u64));
     let mut text = format!("withheld     {withheld} of {cells} cells ({share:.2}%), width k = {width}\n");
-    if let Some(&Point { samples, fooled, simulated, interval, closed_form }) = answer.points.last() {
-        let [fooled, clients] = [fooled, clients.into()].map(HumanCount);
+    let shown = if by_crowd(answer) { answer.points.len() } else { 1 };
+    for &Point { clients, samples, fooled, simulated, interval, closed_form } in
+        answer.points.iter().rev().take(shown).rev()
+    {
         let Interval { low, high } = interval;
-        let place = if interval.contains(closed_form) { "inside" } else { "OUTSIDE" };
+        let [fooled, clients] = [fooled, clients.into()].map(HumanCount);
         text += &format!(
             "fooled       {fooled} of {clients} clients with {samples} samples each, seed {seed}\n\
-             simulated    {simulated:.3e}, 95% interval {low:.3e} to {high:.3e}\n\
-             closed form  {closed_form:.3e}, {place} the interval\n"
+             simulated    {simulated:.3e}, 95% interval {low:.3e} to {high:.3e}\n"
         );
+        if let Some(formula) = closed_form {
+            let place = if interval.contains(formula) { "inside" } else { "OUTSIDE" };
+            text += &format!("closed form  {formula:.3e}, {place} the interval\n");
+        }
     }
-    text + &format!("written      {}\n", args.out.join("sampling.{json,csv,svg}").display())
+    if let Some(samples) = victim_fooled_up_to {
+        text += &format!("victim       fooled whenever it takes at most {samples} samples\n");
+    }
+    text
 }

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
-use sim::{Check, checks};
+use sim::{Check, PARTS, checks};
+
+use super::output::progress;
 
 /// Do the published numbers come out?
 ///
@@ -18,7 +20,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let checks = checks()?;
+    let bar = progress(PARTS as u64, "parts")?;
+    let checks = checks(&|done| bar.inc(done))?;
+    bar.finish_and_clear();
     if args.json {
         super::print_json(&checks)?;
     } else {

@@ -3,5 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
 mod command;
+mod fees;
 mod pattern;
+mod peeling;
+mod propagation;
 mod sampling;

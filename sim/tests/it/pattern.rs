@@ -6,7 +6,7 @@ use erasure::{
 };
 use sim::Pattern;
 
-fn square(width: Width) -> CommittedSquare {
+pub(crate) fn square(width: Width) -> CommittedSquare {
     let bytes: Vec<u8> = (0..width.shares() * SHARE_BYTES).map(|i| (i / 7) as u8).collect();
     let index = Index::place(&transaction_blob(&[]), Vec::new(), Width::MAX).unwrap().index;
     OriginalSquare::from_shares(width, &bytes).unwrap().commit(index)
