@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use erasure::{BlobMeta, CommittedSquare, OriginalSquare, Placement};
+use erasure::{CommittedSquare, OriginalSquare, Placement};
 use tendermint::{
     Hash, Time, account,
     block::{Commit, Header},
@@ -18,7 +18,7 @@ use crate::{
     proposal::{Proposal, transaction_list},
     state::{State, StateError, StateStore, StateUpdate},
     succession::{Parent, check_header, expected_header},
-    transaction::{KZG_CHUNKS_PER_BLOCK, Transaction, TxId, VerifiedTransaction},
+    transaction::{KZG_CHUNKS_PER_BLOCK, Transaction, TxId, VerifiedTransaction, blob_metas},
 };
 
 /// A block without bodies: what is stored, and what a node that catches up is sent.
@@ -212,16 +212,7 @@ fn place_blobs<'a>(
     transaction_blob: &[u8],
     transactions: impl Iterator<Item = &'a Transaction>,
 ) -> Result<Placement, BlockError> {
-    let metas = transactions.flat_map(|transaction| {
-        transaction.blobs().iter().map(|blob| BlobMeta {
-            namespace: blob.namespace,
-            commitment: blob.commitment,
-            len: blob.len,
-            signer: *transaction.payload.sender.as_bytes(),
-            foreign: blob.foreign.clone(),
-        })
-    });
-    erasure::Index::place(transaction_blob, metas.collect(), genesis.parameters.width())
+    erasure::Index::place(transaction_blob, blob_metas(transactions), genesis.parameters.width())
         .map_err(|error| BlockError::Square(error.to_string()))
 }
 

@@ -58,7 +58,8 @@ impl CheckedBlob {
     }
 }
 
-fn check_kzg(openings: &[KzgOpening], bytes: &[u8]) -> Result<(), BodyError> {
+/// Checks one opening for each chunk of `bytes`, in one batch.
+pub(crate) fn check_kzg(openings: &[KzgOpening], bytes: &[u8]) -> Result<(), BodyError> {
     let settings = KZG.as_ref().ok_or(BodyError::Foreign(ForeignKind::Eip4844))?;
     let mut blobs = Vec::with_capacity(openings.len());
     for (chunk, part) in bytes.chunks(KZG_CHUNK_BYTES as usize).enumerate() {

@@ -7,6 +7,7 @@
 //!  Ledger over a TreeReader ──────────────────┘                                     │
 //!                                                      CommittedSquare, StateUpdate ┘
 //!  LightBlock ─ VerifiedHeader::advance ─▶ VerifiedHeader
+//!  FraudProof ─ ProvenFraud::verify ──────▶ ProvenFraud
 //! ```
 //!
 //! No clock, randomness or I/O: `now` is an argument, the state is read through [`jmt::storage::TreeReader`],
@@ -18,6 +19,7 @@ mod body;
 mod codec;
 mod eip712;
 pub mod fees;
+mod fraud;
 mod genesis;
 mod header;
 mod hex_text;
@@ -35,6 +37,7 @@ pub use block::{
 pub use body::{BodyError, CheckedBlob};
 pub use codec::DecodeError;
 pub use eip712::Domain;
+pub use fraud::{ProvenFraud, ProvenFraudError};
 pub use genesis::{
     Checkpoint, Genesis, GenesisAccount, GenesisError, GenesisValidator, NetworkConfig, Parameters,
 };

@@ -124,6 +124,17 @@ impl Block {
     }
 }
 
+/// Reads what [`transaction_list`] wrote, and nothing else.
+pub(crate) fn decode_transaction_list(bytes: &[u8]) -> Result<Vec<Transaction>, DecodeError> {
+    let message = TransactionListMessage::decode(bytes)?;
+    let transactions =
+        message.transactions.iter().map(|t| Transaction::decode(t)).collect::<Result<Vec<_>, _>>()?;
+    if transaction_list(transactions.iter()) != bytes {
+        return Err(DecodeError::NotCanonical);
+    }
+    Ok(transactions)
+}
+
 /// The list that the transaction blob holds: protobuf, field 1 repeated.
 pub(crate) fn transaction_list<'a>(transactions: impl Iterator<Item = &'a Transaction>) -> Vec<u8> {
     TransactionListMessage { transactions: transactions.map(Transaction::encode).collect() }.encode_to_vec()

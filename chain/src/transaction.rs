@@ -3,7 +3,7 @@
 //! The id is the payload's EIP-712 digest, never a function of the signature, so a re-signed copy is the same
 //! transaction. What needs the ledger (expiry, balance, repetition) is checked in [`crate::Ledger`].
 
-use erasure::{ForeignCommitment, ForeignKind, Namespace, shares_for};
+use erasure::{BlobMeta, ForeignCommitment, ForeignKind, Namespace, shares_for};
 
 use crate::{
     Amount, Height,
@@ -242,6 +242,20 @@ impl Transaction {
         }
         Ok(VerifiedTransaction { id, shares, transaction: self })
     }
+}
+
+/// The blobs that transactions announce, in their order: what the index is made of.
+pub(crate) fn blob_metas<'a>(transactions: impl IntoIterator<Item = &'a Transaction>) -> Vec<BlobMeta> {
+    let metas = transactions.into_iter().flat_map(|transaction| {
+        transaction.blobs().iter().map(|blob| BlobMeta {
+            namespace: blob.namespace,
+            commitment: blob.commitment,
+            len: blob.len,
+            signer: *transaction.payload.sender.as_bytes(),
+            foreign: blob.foreign.clone(),
+        })
+    });
+    metas.collect()
 }
 
 /// A transaction whose form, limits and signature hold on one chain.

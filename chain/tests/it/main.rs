@@ -9,6 +9,7 @@
 
 mod blocks;
 mod bodies;
+mod fraud;
 mod headers;
 mod ledger;
 mod support;
