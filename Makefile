@@ -15,7 +15,7 @@ help: ## Show this list
 	| while read -r target text; do printf '  make %-16s %s\n' "$$target" "$$text"; done
 
 .PHONY: install-deps
-install-deps: # What building needs beside Rust: a C++ compiler and libclang, for RocksDB
+install-deps: # What is needed beside Rust: a C++ compiler and libclang, for RocksDB; iproute2, for tests
 	@./scripts/install-deps
 
 .PHONY: build

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 /// Which crates of the workspace each crate may depend on. Dev-dependencies are free.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("erasure", &[]),
     ("chain", &["erasure"]),
     ("network", &["erasure", "chain"]),
@@ -17,6 +17,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("blob-api", &["erasure", "chain"]),
     ("da-node", &["erasure", "chain", "network", "consensus", "light-client", "blob-api"]),
     ("sim", &["erasure", "chain", "light-client"]),
+    ("netlab", &[]),
     ("bench-erasure", &["erasure"]),
 ];
 
