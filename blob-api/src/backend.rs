@@ -11,9 +11,9 @@ use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof};
 use tendermint::Time;
 use tokio::sync::watch;
 
-use crate::SubmitError;
+use crate::{BlobName, SubmitError};
 
-/// An outcome that is never Absent, because nothing could prove it: the commitment alone names no height, and a
+/// An outcome that is never Absent, because nothing could prove it: a commitment alone names no height, and a
 /// header that is not there yet may come.
 pub type Found<D> = Outcome<D, Infallible>;
 
@@ -78,7 +78,7 @@ pub struct TxRecord {
     pub available_until: Option<Time>,
 }
 
-/// A blob found by its commitment.
+/// A blob found by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobLocation {
     /// The block.
@@ -149,8 +149,8 @@ pub trait Backend: Send + Sync + 'static {
     /// The header at `height`, or the latest, with its commit and validators.
     async fn light_block(&self, height: Option<Height>) -> Found<LightBlock>;
 
-    /// The earliest blob of this commitment that the node knows.
-    async fn find(&self, commitment: [u8; 32]) -> Found<BlobLocation>;
+    /// The earliest blob of this name that the node knows; one whose bytes it keeps, if there is one.
+    async fn find(&self, name: &BlobName) -> Found<BlobLocation>;
 
     /// The bytes of a blob that [`Self::find`] located.
     async fn bytes(&self, location: &BlobLocation) -> Found<Bytes>;

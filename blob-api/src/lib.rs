@@ -13,6 +13,7 @@
 mod backend;
 mod client;
 mod keys;
+mod name;
 mod quote;
 mod server;
 mod submit_error;
@@ -23,10 +24,11 @@ pub use backend::{
     TxRecord,
 };
 pub use client::{
-    Attempt, Client, ClientError, NewBlob, Prepared, Progress, ProofKind, Receipt, RejectedNode,
+    Attempt, Client, ClientError, Lookup, NewBlob, Prepared, Progress, ProofKind, Receipt, RejectedNode,
     SubmitOptions, VerifiedBlob, VerifiedEntryAt, VerifiedList, read_network,
 };
 pub use keys::{KeySource, KeysError, create_keystore, random_key, read_keystore};
+pub use name::{BlobName, BlobNameError};
 pub use quote::{BlobShape, HORIZON_LIMIT, QuoteError, shares_of};
 pub use server::{Config, openapi, router, serve};
 pub use submit_error::{SubmitError, check_submission};

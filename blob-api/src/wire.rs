@@ -4,7 +4,7 @@
 //! (10^9 nano are one WEFT), prices in nano per share, lengths in bytes, times RFC 3339.
 
 use chain::{Address, Amount, BlobHeader, Height, Parameters, TxId, TxStatus};
-use erasure::{ForeignCommitment, ForeignKind, IndexEntry};
+use erasure::{ForeignCommitment, ForeignKind, IndexEntry, Namespace, NamespaceProof};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tendermint::Time;
@@ -349,6 +349,18 @@ pub struct NamespaceBody {
     /// Canonical bytes of the namespace proof.
     #[schema(value_type = String)]
     pub proof: Hex,
+}
+
+impl NamespaceBody {
+    /// The body of an answer; without entries, where the proof shows that there are none.
+    pub fn new(height: Height, namespace: Namespace, entries: &[IndexEntry], proof: &NamespaceProof) -> Self {
+        Self {
+            height,
+            namespace: namespace.to_string(),
+            entries: entries.iter().map(EntryBody::from).collect(),
+            proof: Hex(proof.encode()),
+        }
+    }
 }
 
 /// Bytes as hexadecimal text.

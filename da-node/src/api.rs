@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use blob_api::{
-    AccountState, Backend, BlobLocation, FaucetError, Found, Info, NamespaceAnswer, NodeStatus, PriceState,
-    SubmitError, TxRecord, check_submission,
+    AccountState, Backend, BlobLocation, BlobName, FaucetError, Found, Info, NamespaceAnswer, NodeStatus,
+    PriceState, SubmitError, TxRecord, check_submission,
 };
 use bytes::Bytes;
 use chain::{
@@ -121,9 +121,9 @@ impl Api {
         }))
     }
 
-    fn locate(&self, commitment: &[u8; 32]) -> Result<Found<BlobLocation>, StoreError> {
+    fn locate(&self, name: &BlobName) -> Result<Found<BlobLocation>, StoreError> {
         let tip = self.node.tip();
-        let Some((height, position)) = self.node.store.find(commitment)? else {
+        let Some((height, position)) = self.node.store.find(name)? else {
             return Ok(Outcome::Unreachable(Reason::Unknown { tip }));
         };
         let Some((parts, index)) = self.node.store.index(height)? else {
@@ -214,8 +214,8 @@ impl Backend for Api {
         }
     }
 
-    async fn find(&self, commitment: [u8; 32]) -> Found<BlobLocation> {
-        self.locate(&commitment).unwrap_or_else(|error| storage(&error))
+    async fn find(&self, name: &BlobName) -> Found<BlobLocation> {
+        self.locate(name).unwrap_or_else(|error| storage(&error))
     }
 
     async fn bytes(&self, location: &BlobLocation) -> Found<Bytes> {

@@ -18,7 +18,7 @@ use consensus::Timeouts;
 use network::{Keypair, Kind, Multiaddr, Network, Topic};
 use prometheus_client::registry::Registry;
 use tendermint::{account, chain::Id as ChainId};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     agree::{Agree, Halted},
@@ -43,7 +43,7 @@ pub struct RunningNode {
     network: Network,
     engine: consensus::Handle,
     tasks: JoinSet<Result<()>>,
-    stop_http: oneshot::Sender<()>,
+    stop_http: watch::Sender<bool>,
 }
 
 /// Starts the node of `home`. It ends by itself once it has committed height `halt`, if that is given.
@@ -108,13 +108,13 @@ pub async fn start(home: &Home, halt: Option<Height>) -> Result<RunningNode> {
     };
 
     let mut tasks = JoinSet::new();
-    let (stop_http, stopped) = oneshot::channel();
+    let (stop_http, mut stopped) = watch::channel(false);
     let registry = Arc::new(registry);
-    let app = blob_api::router(api, blob_api::Config::default())
+    let app = blob_api::router(api, blob_api::Config::default(), stopped.clone())
         .merge(Router::new().route("/metrics", get(move || async move { metrics_text(&registry) })));
     tasks.spawn(async move {
         let stop = async move {
-            let _ = stopped.await;
+            let _ = stopped.wait_for(|stop| *stop).await;
         };
         axum::serve(listener, app).with_graceful_shutdown(stop).await.context("the HTTP server failed")
     });
@@ -172,7 +172,7 @@ impl RunningNode {
                 None => Ok(()),
             },
         };
-        let _ = self.stop_http.send(());
+        self.stop_http.send_replace(true);
         let stopping = async {
             let _ = self.engine.stop().await;
             let _ = self.network.stop().await;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use blob_api::BlobName;
 use bytes::Bytes;
 use chain::{Height, TxId};
 use erasure::{Axis, CommittedSquare, Coordinates};
@@ -98,8 +99,12 @@ impl Serve {
         let bytes = match self.0.pool.body(commitment) {
             Some(blob) => Bytes::from_owner(blob.bytes().clone()),
             None => {
-                let (height, position) =
-                    self.0.store.find(commitment).map_err(failed)?.ok_or(Refusal::NotFound)?;
+                let (height, position) = self
+                    .0
+                    .store
+                    .find(&BlobName::Commitment(*commitment))
+                    .map_err(failed)?
+                    .ok_or(Refusal::NotFound)?;
                 let (parts, index) = self.0.store.index(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
                 let entry = index.entries().get(position as usize).ok_or(Refusal::NotFound)?;
                 let bytes = self.0.blob_bytes(height, &parts, entry).map_err(failed)?;

@@ -9,6 +9,7 @@
 //! | `squares` | height ‖ data root ‖ row: u16 BE | one row of the original square, all-zero rows left out |
 //! | `indexes` | height | width ‖ axis root ‖ index root ‖ index; present once the square is |
 //! | `commitments` | blob commitment ‖ height ‖ position: u32 BE | empty |
+//! | `foreign` | kind: u8 ‖ value: 32 ‖ height ‖ position: u32 BE | empty |
 //! | `transactions` | id | height ‖ position: u32 BE ‖ charged: u64 BE |
 //! | `undecided` | height ‖ digest | what consensus may still decide |
 //! | `missing` | height | empty; present while a committed block's square is not here |
@@ -19,8 +20,9 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use blob_api::BlobName;
 use chain::{Block, Genesis, Height, Receipt, StateError, StateStore, StateUpdate, TxId, ValidBlock};
-use erasure::{CommittedSquare, DataRootParts, Digest, Index, SHARE_BYTES, Width};
+use erasure::{CommittedSquare, DataRootParts, Digest, ForeignCommitment, Index, SHARE_BYTES, Width};
 use prost::Message;
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
@@ -28,7 +30,7 @@ use rocksdb::{
 use tendermint::block::Commit;
 use tendermint_proto::v0_38::types::Commit as RawCommit;
 
-const FAMILIES: [&str; 12] = [
+const FAMILIES: [&str; 13] = [
     "meta",
     "blocks",
     "commits",
@@ -37,6 +39,7 @@ const FAMILIES: [&str; 12] = [
     "squares",
     "indexes",
     "commitments",
+    "foreign",
     "transactions",
     "undecided",
     "candidates",
@@ -106,6 +109,10 @@ fn key(height: Height, rest: &[u8]) -> Vec<u8> {
 
 fn row_key(height: Height, data_root: &Digest, row: u16) -> Vec<u8> {
     [&height.to_be_bytes()[..], &data_root[..], &row.to_be_bytes()[..]].concat()
+}
+
+fn foreign_prefix(foreign: &ForeignCommitment) -> Vec<u8> {
+    [&[foreign.kind as u8], &foreign.value[..]].concat()
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize, record: &'static str) -> Result<[u8; N], StoreError> {
@@ -307,8 +314,12 @@ impl Store {
             batch.put_cf(self.family("transactions")?, id.0, record);
         }
         for (position, entry) in valid.placement.index.entries().iter().enumerate().skip(1) {
-            let key = [&entry.commitment[..], &at, &(position as u32).to_be_bytes()].concat();
+            let place = [&at[..], &(position as u32).to_be_bytes()].concat();
+            let key = [&entry.commitment[..], &place].concat();
             batch.put_cf(self.family("commitments")?, key, []);
+            for foreign in &entry.foreign {
+                batch.put_cf(self.family("foreign")?, [foreign_prefix(foreign), place.clone()].concat(), []);
+            }
         }
         let decided = valid.block.header.data_hash.map(|hash| key(height, hash.as_bytes()));
         match &valid.square {
@@ -387,12 +398,16 @@ impl Store {
     }
 
     /// The earliest place of a blob: height and position in the index.
-    pub(crate) fn find(&self, commitment: &Digest) -> Result<Option<(Height, u32)>, StoreError> {
-        let Some(record) = self.scan("commitments", commitment)?.next() else { return Ok(None) };
+    pub(crate) fn find(&self, name: &BlobName) -> Result<Option<(Height, u32)>, StoreError> {
+        let (family, prefix) = match name {
+            BlobName::Commitment(commitment) => ("commitments", commitment.to_vec()),
+            BlobName::Foreign(foreign) => ("foreign", foreign_prefix(foreign)),
+        };
+        let Some(record) = self.scan(family, &prefix)?.next() else { return Ok(None) };
         let (key, _) = record?;
         Ok(Some((
-            u64::from_be_bytes(number(&key, 32, "commitment")?),
-            u32::from_be_bytes(number(&key, 40, "commitment")?),
+            u64::from_be_bytes(number(&key, prefix.len(), family)?),
+            u32::from_be_bytes(number(&key, prefix.len() + 8, family)?),
         )))
     }
 

@@ -9,7 +9,7 @@ use chain::{
     Parameters, Parent, Payload, SecretKey, State, StateStore, StateUpdate, ValidBlock,
 };
 use ed25519_consensus::SigningKey;
-use erasure::Namespace;
+use erasure::{ForeignKind, Namespace};
 use tendermint::{
     Time, account,
     block::{self, Commit, CommitSig, Round, parts, signed_header::SignedHeader},
@@ -30,7 +30,7 @@ pub(crate) fn namespace(id: u8) -> Namespace {
 }
 
 pub(crate) fn blob(id: u8, bytes: Vec<u8>) -> Arc<CheckedBlob> {
-    let header = BlobHeader::describe(namespace(id), &bytes, &[], &[]);
+    let header = BlobHeader::describe(namespace(id), &bytes, &[ForeignKind::Sha256], &[]);
     Arc::new(CheckedBlob::check(&header, &[], bytes.into()).unwrap())
 }
 

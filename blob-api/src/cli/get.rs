@@ -3,19 +3,18 @@
 use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context, Result};
-use blob_api::{EntryBody, VerifiedBlob};
+use blob_api::{BlobName, EntryBody, VerifiedBlob};
 use serde_json::json;
 
-use super::{End, Global, output, parse_commitment};
+use super::{End, Global, output};
 
 /// Read a blob by its commitment, verified
 ///
 /// Its bytes, its index entry and its header are checked down to the checkpoint of network.toml.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The blob's commitment, 64 hexadecimal digits
-    #[arg(value_parser = parse_commitment)]
-    commitment: [u8; 32],
+    /// The blob's commitment, 64 hexadecimal digits; a foreign one with its scheme, as in keccak256:c1d6…
+    commitment: BlobName,
     /// Write the bytes to a file. Default: stdout, or as hexadecimal within --json
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, results to stdout, all else to stderr.
 
 mod account;
+mod follow;
 mod get;
 mod keys;
 mod list;
@@ -66,6 +67,7 @@ enum Command {
     Status(status::Args),
     Get(get::Args),
     List(list::Args),
+    Follow(follow::Args),
     Proof(proof::Args),
     Keys(keys::Args),
     Account(account::Args),
@@ -104,6 +106,7 @@ pub(crate) fn run() -> ExitCode {
                 Command::Status(args) => status::run(&global, args).await,
                 Command::Get(args) => get::run(&global, args).await,
                 Command::List(args) => list::run(&global, args).await,
+                Command::Follow(args) => follow::run(&global, args).await,
                 Command::Proof(args) => proof::run(&global, args).await,
                 Command::Keys(args) => keys::run(&global, &args),
                 Command::Account(args) => account::run(&global, args).await,
@@ -128,13 +131,6 @@ fn code(error: &anyhow::Error) -> (u8, &'static str) {
         Some(ClientError::LyingNode(_)) => (5, "proof_failed"),
         _ => (1, "failed"),
     }
-}
-
-fn parse_commitment(text: &str) -> Result<[u8; 32], String> {
-    let mut out = [0; 32];
-    hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut out)
-        .map(|()| out)
-        .map_err(|error| format!("expected 64 hexadecimal digits: {error}"))
 }
 
 #[cfg(test)]

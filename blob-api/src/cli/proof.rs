@@ -1,10 +1,10 @@
 //! `blob proof`
 
 use anyhow::Result;
-use blob_api::EntryBody;
+use blob_api::{BlobName, EntryBody};
 use serde_json::json;
 
-use super::{End, Global, output, parse_commitment};
+use super::{End, Global, output};
 
 /// Prove that a blob is in a block, and what it hashes to
 ///
@@ -12,9 +12,8 @@ use super::{End, Global, output, parse_commitment};
 /// first.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The blob's commitment, 64 hexadecimal digits
-    #[arg(value_parser = parse_commitment)]
-    commitment: [u8; 32],
+    /// The blob's commitment, 64 hexadecimal digits; a foreign one with its scheme, as in keccak256:c1d6…
+    commitment: BlobName,
 }
 
 pub(super) async fn run(global: &Global, args: Args) -> Result<End> {

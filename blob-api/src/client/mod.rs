@@ -7,7 +7,9 @@
 //! A node whose proof fails is named, asked nothing any more, and the next node is asked.
 
 mod error;
+mod follow;
 mod read;
+mod sse;
 mod submit;
 mod transport;
 mod trust;
@@ -18,7 +20,7 @@ use chain::{Address, NetworkConfig, TxId};
 
 use crate::{AccountBody, PriceBody, QuoteBody, QuoteRequest, StatusBody, SubmittedBody, TxBody};
 pub use error::{Attempt, ClientError, ProofKind, RejectedNode};
-pub use read::{VerifiedBlob, VerifiedEntryAt, VerifiedList};
+pub use read::{Lookup, VerifiedBlob, VerifiedEntryAt, VerifiedList};
 pub use submit::{NewBlob, Prepared, Progress, Receipt, SubmitOptions};
 use transport::{Node, Transport, json};
 use trust::Trust;

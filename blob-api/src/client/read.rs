@@ -10,7 +10,7 @@ use super::{
     transport::{Node, json, read, send},
 };
 use crate::{
-    AbsenceBody, NamespaceBody, ProofBody,
+    AbsenceBody, BlobName, NamespaceBody, ProofBody,
     server::{HEIGHT_HEADER, PROOF_HEADER},
 };
 
@@ -23,11 +23,11 @@ pub struct VerifiedEntryAt {
 }
 
 impl VerifiedEntryAt {
-    fn check(header: VerifiedHeader, proof: EntryProof, commitment: &[u8; 32]) -> Result<Self, Fault> {
+    fn check(header: VerifiedHeader, proof: EntryProof, name: &BlobName) -> Result<Self, Fault> {
         let entry = proof.clone().verify(&header.data_root()).map_err(lied(ProofKind::Entry))?.into_entry();
-        if entry.commitment != *commitment {
+        if !name.names(&entry) {
             let got = hex::encode(entry.commitment);
-            return Err(lied(ProofKind::Entry)(format!("the entry is that of blob {got}")));
+            return Err(lied(ProofKind::Entry)(format!("the entry is that of blob {got}, not of {name}")));
         }
         Ok(Self { header, entry, proof })
     }
@@ -118,17 +118,42 @@ impl VerifiedList {
     }
 }
 
+/// What a block holds under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The blob.
+    Found(VerifiedBlob),
+    /// Proven absent: all entries that the namespace has in that block, none of them of this name.
+    Absent(VerifiedList),
+}
+
 impl Client {
-    /// The blob of this commitment.
-    pub async fn get(&self, commitment: [u8; 32]) -> Result<VerifiedBlob, ClientError> {
+    /// The blob of this commitment, native or foreign, wherever it is.
+    pub async fn get(&self, name: impl Into<BlobName>) -> Result<VerifiedBlob, ClientError> {
         self.trust()?;
-        Ok(self.transport.any(|node| self.get_from(node, commitment)).await?.1)
+        let name = &name.into();
+        Ok(self.transport.any(|node| self.get_from(node, name)).await?.1)
     }
 
-    /// The index entry of the blob of this commitment, without its bytes.
-    pub async fn proof(&self, commitment: [u8; 32]) -> Result<VerifiedEntryAt, ClientError> {
+    /// Height and index entry of the blob of this commitment, native or foreign, without its bytes.
+    pub async fn proof(&self, name: impl Into<BlobName>) -> Result<VerifiedEntryAt, ClientError> {
         self.trust()?;
-        Ok(self.transport.any(|node| self.proof_from(node, commitment)).await?.1)
+        let name = &name.into();
+        Ok(self.transport.any(|node| self.proof_from(node, name)).await?.1)
+    }
+
+    /// The first blob of this name in one block and namespace, or the proof that it is not there.
+    pub async fn lookup(
+        &self,
+        height: Height,
+        namespace: Namespace,
+        name: impl Into<BlobName>,
+    ) -> Result<Lookup, ClientError> {
+        let (list, name) = (self.list(height, namespace).await?, name.into());
+        match list.entries().iter().find(|entry| name.names(entry)) {
+            Some(entry) => Ok(Lookup::Found(self.read_entry(&list.header, entry).await?)),
+            None => Ok(Lookup::Absent(list)),
+        }
     }
 
     /// All entries of a namespace in a block. An empty list is proven, too.
@@ -141,15 +166,22 @@ impl Client {
     pub async fn read(&self, list: &VerifiedList) -> Result<Vec<VerifiedBlob>, ClientError> {
         let mut blobs = Vec::with_capacity(list.entries().len());
         for entry in list.entries() {
-            let (_, bytes) = self.transport.any(|node| self.bytes_from(node, entry)).await?;
-            blobs.push(VerifiedBlob { header: list.header.clone(), entry: entry.clone(), bytes });
+            blobs.push(self.read_entry(&list.header, entry).await?);
         }
         Ok(blobs)
     }
 
-    async fn get_from(&self, node: Node, commitment: [u8; 32]) -> Result<VerifiedBlob, Fault> {
-        let path = format!("/v1/blob/{}", hex::encode(commitment));
-        let response = send(self.transport.get(&node, &path)).await?;
+    async fn read_entry(
+        &self,
+        header: &VerifiedHeader,
+        entry: &IndexEntry,
+    ) -> Result<VerifiedBlob, ClientError> {
+        let (_, bytes) = self.transport.any(|node| self.bytes_from(node, entry)).await?;
+        Ok(VerifiedBlob { header: header.clone(), entry: entry.clone(), bytes })
+    }
+
+    async fn get_from(&self, node: Node, name: &BlobName) -> Result<VerifiedBlob, Fault> {
+        let response = send(self.transport.get(&node, &name.path())).await?;
         let text = |name| {
             let value = response.headers().get(&name).and_then(|value| value.to_str().ok());
             value.ok_or_else(|| Fault::Passing(format!("answered without the header {name}")))
@@ -158,17 +190,17 @@ impl Client {
         let proof = hex::decode(text(PROOF_HEADER)?).map_err(lied(ProofKind::Entry))?;
         let proof = EntryProof::decode(&proof).map_err(lied(ProofKind::Entry))?;
         let header = self.header_from(&node, height).await?;
-        let VerifiedEntryAt { header, entry, .. } = VerifiedEntryAt::check(header, proof, &commitment)?;
+        let VerifiedEntryAt { header, entry, .. } = VerifiedEntryAt::check(header, proof, name)?;
         let bytes = check_bytes(&entry, read(response, entry.len).await?)?;
         Ok(VerifiedBlob { header, entry, bytes })
     }
 
-    async fn proof_from(&self, node: Node, commitment: [u8; 32]) -> Result<VerifiedEntryAt, Fault> {
-        let path = format!("/v1/blob/{}/proof", hex::encode(commitment));
+    async fn proof_from(&self, node: Node, name: &BlobName) -> Result<VerifiedEntryAt, Fault> {
+        let path = format!("{}/proof", name.path());
         let body: ProofBody = json(self.transport.get(&node, &path)).await?;
         let proof = EntryProof::decode(&body.proof.0).map_err(lied(ProofKind::Entry))?;
         let header = self.header_from(&node, body.height).await?;
-        VerifiedEntryAt::check(header, proof, &commitment)
+        VerifiedEntryAt::check(header, proof, name)
     }
 
     async fn list_from(
@@ -186,8 +218,19 @@ impl Client {
             },
             Err(fault) => return Err(fault),
         };
-        let proof = NamespaceProof::decode(&proof.0).map_err(lied(ProofKind::Namespace))?;
-        let header = self.header_from(&node, height).await?;
+        self.check_list(&node, height, namespace, &proof.0).await
+    }
+
+    /// Verifies a namespace proof that `node` served, down to a header.
+    pub(super) async fn check_list(
+        &self,
+        node: &Node,
+        height: Height,
+        namespace: Namespace,
+        proof: &[u8],
+    ) -> Result<VerifiedList, Fault> {
+        let proof = NamespaceProof::decode(proof).map_err(lied(ProofKind::Namespace))?;
+        let header = self.header_from(node, height).await?;
         let verified =
             proof.clone().verify(&header.data_root(), namespace).map_err(lied(ProofKind::Namespace))?;
         Ok(VerifiedList { header, namespace: verified, proof })

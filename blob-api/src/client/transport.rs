@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Bytes of a JSON answer at most: a light block of thousands of validators, or the index of a full block.
-const JSON_LIMIT_BYTES: u64 = 32 << 20;
+pub(super) const JSON_LIMIT_BYTES: u64 = 32 << 20;
 
 /// A node's base URL and its place in the list.
 #[derive(Clone, Debug)]
@@ -62,6 +62,15 @@ impl Transport {
     pub(super) fn reject(&self, node: RejectedNode) {
         tracing::warn!(url = node.url, proof = %node.proof, reason = node.reason, "node rejected");
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).push(node);
+    }
+
+    /// Blames a node that failed in the middle of an answer, and has the next one asked first.
+    pub(super) fn pass_over(&self, node: &Node, fault: Fault) {
+        tracing::debug!(url = node.url, ?fault, "node passed over");
+        self.first.store((node.at + 1) % self.nodes.len(), Ordering::Relaxed);
+        if let Fault::Lied(proof, reason) = fault {
+            self.reject(RejectedNode { url: node.url.clone(), proof, reason });
+        }
     }
 
     /// Nodes not rejected, the one that answered last first.
@@ -181,7 +190,7 @@ pub(super) async fn read(mut response: Response, limit: u64) -> Result<Bytes, Fa
 }
 
 /// The innermost reason, without the URL that is named anyway.
-fn cause(error: &reqwest::Error) -> String {
+pub(super) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "timed out".to_owned();
     }

@@ -50,6 +50,11 @@ impl Failure {
         self
     }
 
+    /// The error itself, where there is no response of its own to carry it.
+    pub(super) fn into_detail(self) -> ErrorDetail {
+        *self.detail
+    }
+
     pub(super) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self

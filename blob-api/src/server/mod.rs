@@ -5,6 +5,7 @@
 //! description at `/openapi.json` is generated from the handlers.
 
 mod failure;
+mod follow;
 mod node;
 mod outcome;
 mod params;
@@ -25,6 +26,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{Backend, ErrorCode};
 use failure::Failure;
+pub(crate) use follow::HEIGHT_EVENT;
 pub(crate) use read::{HEIGHT_HEADER, PROOF_HEADER};
 
 /// Limits of the server.
@@ -38,6 +40,8 @@ pub struct Config {
     pub upload_timeout: Duration,
     /// Longest `wait_ms`. Too low: clients poll more often. Default 30 s.
     pub wait_limit: Duration,
+    /// Streams that follow a namespace at once. Too low: followers see 429. Default 1,024.
+    pub concurrent_followers: usize,
 }
 
 impl Default for Config {
@@ -46,6 +50,7 @@ impl Default for Config {
             concurrent_submissions: 32,
             upload_timeout: Duration::from_secs(60),
             wait_limit: Duration::from_secs(30),
+            concurrent_followers: 1_024,
         }
     }
 }
@@ -56,11 +61,18 @@ struct App {
     backend: Arc<dyn Backend>,
     config: Config,
     submissions: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
     /// Turns true when the server is told to stop; waiting requests answer then.
     stopping: watch::Receiver<bool>,
 }
 
 impl App {
+    fn new(backend: Arc<dyn Backend>, config: Config, stopping: watch::Receiver<bool>) -> Self {
+        let submissions = Arc::new(Semaphore::new(config.concurrent_submissions));
+        let followers = Arc::new(Semaphore::new(config.concurrent_followers));
+        Self { backend, config, submissions, followers, stopping }
+    }
+
     /// Bytes that no submission exceeds: a full square of blobs, and its transaction.
     fn max_submission_bytes(&self) -> u64 {
         let parameters = &self.backend.info().parameters;
@@ -80,13 +92,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (stop, stopping) = watch::channel(false);
-    let app = App {
-        backend,
-        config,
-        submissions: Arc::new(Semaphore::new(config.concurrent_submissions)),
-        stopping,
-    };
-    axum::serve(listener, routed(app))
+    axum::serve(listener, router(backend, config, stopping))
         .with_graceful_shutdown(async move {
             shutdown.await;
             stop.send_replace(true);
@@ -94,15 +100,10 @@ pub async fn serve(
         .await
 }
 
-/// The API as a router, to be mounted beside a node's other endpoints. Waiting requests end with their connection.
-pub fn router(backend: Arc<dyn Backend>, config: Config) -> Router {
-    let (_, stopping) = watch::channel(false);
-    routed(App {
-        backend,
-        config,
-        submissions: Arc::new(Semaphore::new(config.concurrent_submissions)),
-        stopping,
-    })
+/// The API as a router, to be mounted beside a node's other endpoints. Requests that wait are answered, and streams
+/// end, once `stopping` turns true.
+pub fn router(backend: Arc<dyn Backend>, config: Config, stopping: watch::Receiver<bool>) -> Router {
+    routed(App::new(backend, config, stopping))
 }
 
 /// The OpenAPI 3.1 description.
@@ -131,7 +132,10 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(read::header))
         .routes(routes!(read::blob))
         .routes(routes!(read::proof))
+        .routes(routes!(read::foreign))
+        .routes(routes!(read::foreign_proof))
         .routes(routes!(read::namespace))
+        .routes(routes!(follow::follow))
 }
 
 fn routed(app: App) -> Router {

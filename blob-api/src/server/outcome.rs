@@ -34,12 +34,15 @@ pub(super) fn data<D, P: Absence>(outcome: Outcome<D, P>) -> Result<D, Failure> 
             let message = "proven absent: the block's index holds no entry of this namespace, and never will";
             Err(Failure::new(ErrorCode::Absent, message).proof(proof.body()))
         }
-        Outcome::Unreachable(reason) => {
-            let wait = match reason {
-                Reason::Pruned { .. } => Duration::from_secs(3600),
-                _ => SOON,
-            };
-            Err(Failure::new(ErrorCode::Unreachable, reason.to_string()).retry_after(wait))
-        }
+        Outcome::Unreachable(reason) => Err(unreachable(&reason)),
     }
+}
+
+/// Neither the data nor a proof of absence, for now or here.
+pub(super) fn unreachable(reason: &Reason) -> Failure {
+    let wait = match reason {
+        Reason::Pruned { .. } => Duration::from_secs(3600),
+        _ => SOON,
+    };
+    Failure::new(ErrorCode::Unreachable, reason.to_string()).retry_after(wait)
 }

@@ -18,10 +18,7 @@ pub(super) fn parse<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<
 
 /// Parses a 32-byte hash.
 pub(super) fn digest(name: &str, text: &str) -> Result<[u8; 32], Failure> {
-    let mut out = [0; 32];
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    hex::decode_to_slice(digits, &mut out)
-        .map(|()| out)
+    crate::name::digest(text)
         .map_err(|error| Failure::invalid(name, format!("expected 64 hexadecimal digits: {error}")).got(text))
 }
 

@@ -8,7 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 use chain::{LightBlock, Outcome};
-use erasure::Namespace;
+use erasure::{ForeignCommitment, Namespace};
 
 use super::{
     App,
@@ -16,7 +16,7 @@ use super::{
     outcome,
     params::{Segment, Segments, digest, parse},
 };
-use crate::{EntryBody, ErrorBody, Hex, NamespaceBody, ProofBody};
+use crate::{BlobName, EntryBody, ErrorBody, Hex, NamespaceBody, ProofBody};
 
 /// Response header of a blob: the block's height.
 pub(crate) const HEIGHT_HEADER: HeaderName = HeaderName::from_static("weft-height");
@@ -51,7 +51,11 @@ pub(super) async fn header(
     )
 )]
 pub(super) async fn blob(State(app): State<App>, Segment(commitment): Segment) -> Result<Response, Failure> {
-    let location = outcome::data(app.backend.find(digest("commitment", &commitment)?).await)?;
+    bytes_of(&app, &digest("commitment", &commitment)?.into()).await
+}
+
+async fn bytes_of(app: &App, name: &BlobName) -> Result<Response, Failure> {
+    let location = outcome::data(app.backend.find(name).await)?;
     let bytes: Bytes = outcome::data(app.backend.bytes(&location).await)?;
     let proof = HeaderValue::from_str(&hex::encode(location.proof.encode()))
         .map_err(|error| Failure::invalid("commitment", error))?;
@@ -73,12 +77,58 @@ pub(super) async fn proof(
     State(app): State<App>,
     Segment(commitment): Segment,
 ) -> Result<Json<ProofBody>, Failure> {
-    let location = outcome::data(app.backend.find(digest("commitment", &commitment)?).await)?;
+    proof_of(&app, &digest("commitment", &commitment)?.into()).await
+}
+
+async fn proof_of(app: &App, name: &BlobName) -> Result<Json<ProofBody>, Failure> {
+    let location = outcome::data(app.backend.find(name).await)?;
     Ok(Json(ProofBody {
         height: location.height,
         entry: EntryBody::from(location.proof.entry()),
         proof: Hex(location.proof.encode()),
     }))
+}
+
+/// A blob's bytes, by a foreign commitment that it carries. Never 404: a commitment alone proves no absence.
+#[utoipa::path(
+    get, path = "/v1/foreign/{kind}/{value}", tag = "read",
+    params(
+        ("kind" = String, Path, description = "the scheme: keccak256, sha256, eip4844, celestia or anytrust"),
+        ("value" = String, Path, description = "64 hexadecimal digits")
+    ),
+    responses(
+        (status = 200, content_type = "application/octet-stream", body = Vec<u8>, headers(
+            ("weft-height" = u64, description = "the block's height"),
+            ("weft-proof" = String, description = "entry proof, hexadecimal; the entry holds the foreign commitment")
+        )),
+        (status = 400, body = ErrorBody), (status = 503, body = ErrorBody)
+    )
+)]
+pub(super) async fn foreign(
+    State(app): State<App>,
+    Segments(kind, value): Segments,
+) -> Result<Response, Failure> {
+    bytes_of(&app, &foreign_name(&kind, &value)?).await
+}
+
+/// The height, index entry and proof of a blob, by a foreign commitment that it carries.
+#[utoipa::path(
+    get, path = "/v1/foreign/{kind}/{value}/proof", tag = "read",
+    params(
+        ("kind" = String, Path, description = "the scheme: keccak256, sha256, eip4844, celestia or anytrust"),
+        ("value" = String, Path, description = "64 hexadecimal digits")
+    ),
+    responses((status = 200, body = ProofBody), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
+)]
+pub(super) async fn foreign_proof(
+    State(app): State<App>,
+    Segments(kind, value): Segments,
+) -> Result<Json<ProofBody>, Failure> {
+    proof_of(&app, &foreign_name(&kind, &value)?).await
+}
+
+fn foreign_name(kind: &str, value: &str) -> Result<BlobName, Failure> {
+    Ok(ForeignCommitment { kind: parse("kind", kind)?, value: digest("value", value)? }.into())
 }
 
 /// All blobs of a namespace in a block, and the proof that none is missing; 404 with a proof where there are none.
@@ -105,10 +155,5 @@ pub(super) async fn namespace(
         Outcome::Unreachable(reason) => Outcome::Unreachable(reason),
     };
     let answer = outcome::data(answer)?;
-    Ok(Json(NamespaceBody {
-        height,
-        namespace: namespace.to_string(),
-        entries: answer.entries.iter().map(EntryBody::from).collect(),
-        proof: Hex(answer.proof.encode()),
-    }))
+    Ok(Json(NamespaceBody::new(height, namespace, &answer.entries, &answer.proof)))
 }

@@ -100,6 +100,13 @@ async fn a_user_quotes_submits_follows_reads_lists_and_proves() {
     assert_eq!(account["address"], key(1).address().to_string());
     assert!(account["balance"].as_u64().unwrap() < FUNDS);
 
+    let foreign = format!("keccak256:{}", proof["entry"]["foreign"][0]["value"].as_str().unwrap());
+    assert_eq!(user.json(&["proof", &foreign]).await, proof);
+    assert_eq!(user.command(&["get", &foreign]).output().await.unwrap().stdout, vec![5; 3_000]);
+    let (code, text, _) = user.run(&["follow", "-n", ns, "--from", "1", "--to", "2"]).await;
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((code, lines[0], lines.len()), (0, "1  none", 2));
+    assert!(lines[1].starts_with(&format!("2  {commitment}  3000 bytes")), "{text}");
     let (code, text, _) = user.run(&["list", "--height", "2", "--namespace", &other]).await;
     assert!(code == 3 && text.contains("proven"), "{text}");
 }
@@ -165,13 +172,14 @@ async fn keys_are_made_shown_and_imported_without_ever_being_an_argument() {
 #[tokio::test]
 async fn help_texts_are_as_reviewed() {
     let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 13] = [
         &[],
         &["quote"],
         &["submit"],
         &["status"],
         &["get"],
         &["list"],
+        &["follow"],
         &["proof"],
         &["account"],
         &["keys"],

@@ -5,6 +5,7 @@
 mod bad_input;
 mod chain_in_memory;
 mod command;
+mod following;
 mod lies;
 mod nodes;
 mod reading;

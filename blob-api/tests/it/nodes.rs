@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blob_api::{
-    AccountState, Backend, BlobLocation, Client, Config, FaucetError, Found, Info, NamespaceAnswer,
+    AccountState, Backend, BlobLocation, BlobName, Client, Config, FaucetError, Found, Info, NamespaceAnswer,
     NodeStatus, PriceState, SubmitError, TxRecord, serve,
 };
 use bytes::Bytes;
@@ -106,12 +106,12 @@ impl Backend for Node {
         Outcome::Data(light)
     }
 
-    async fn find(&self, commitment: [u8; 32]) -> Found<BlobLocation> {
+    async fn find(&self, name: &BlobName) -> Found<BlobLocation> {
         let inner = self.chain.lock();
         let tip = inner.decided.len() as u64;
         for (height, block) in (1..).zip(&inner.decided).filter(|_| self.manner != Manner::Behind) {
             let (index, parts) = (block.square.index(), block.square.parts());
-            if let Some(at) = index.entries().iter().position(|entry| entry.commitment == commitment) {
+            if let Some(at) = index.entries().iter().position(|entry| name.names(entry)) {
                 let at = if self.manner == Manner::ProvesAnotherEntry { 0 } else { at };
                 return Outcome::Data(BlobLocation { height, proof: index.prove_entry(at, parts).unwrap() });
             }

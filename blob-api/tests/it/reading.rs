@@ -1,6 +1,6 @@
 //! Reading with proofs, and the shape of the API.
 
-use blob_api::{Client, ClientError, ErrorBody, ErrorCode, SubmitOptions};
+use blob_api::{Client, ClientError, ErrorBody, ErrorCode, Lookup, SubmitOptions};
 use chain::NetworkConfig;
 
 use crate::{
@@ -26,6 +26,16 @@ async fn a_blob_is_read_back_by_commitment_and_by_namespace() {
         assert_eq!(proof.entry(), read.entry());
         proof.proof().clone().verify(&read.header().data_root()).unwrap();
     }
+    for foreign in &prepared.blobs()[0].foreign {
+        let read = client.get(foreign.clone()).await.unwrap();
+        assert_eq!((read.height(), &read.bytes()[..]), (2, &blobs[0].bytes[..]));
+        assert_eq!(client.proof(foreign.clone()).await.unwrap().entry(), read.entry());
+    }
+    let name = prepared.blobs()[2].commitment;
+    let Ok(Lookup::Found(found)) = client.lookup(2, namespace(1), name).await else { panic!("is there") };
+    assert_eq!(&found.bytes()[..], &blobs[2].bytes[..]);
+    let Ok(Lookup::Absent(list)) = client.lookup(2, namespace(2), name).await else { panic!("is not") };
+    assert_eq!(list.entries().len(), 1);
     let list = client.list(2, namespace(1)).await.unwrap();
     let read: Vec<_> =
         client.read(&list).await.unwrap().into_iter().map(|b| b.into_bytes().to_vec()).collect();
@@ -49,6 +59,8 @@ async fn absent_is_404_with_a_proof_and_unreachable_is_503_with_retry_after() {
         "/v1/header/9".to_owned(),
         format!("/v1/blob/{}", "ab".repeat(32)),
         format!("/v1/blob/{}/proof", "ab".repeat(32)),
+        format!("/v1/foreign/sha256/{}", "ab".repeat(32)),
+        format!("/v1/foreign/celestia/{}/proof", "ab".repeat(32)),
     ];
     for path in paths {
         let unreachable = get(path).await.unwrap();
@@ -137,8 +149,11 @@ async fn the_description_is_openapi_3_1_and_lists_every_path() {
         "/v1/blob/{commitment}",
         "/v1/blob/{commitment}/proof",
         "/v1/faucet/{address}",
+        "/v1/foreign/{kind}/{value}",
+        "/v1/foreign/{kind}/{value}/proof",
         "/v1/header/{height}",
         "/v1/height/{height}/namespace/{namespace}",
+        "/v1/namespaces/{namespace}/follow",
         "/v1/price",
         "/v1/quote",
         "/v1/status",

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chain::State;
-use erasure::OriginalSquare;
+use erasure::{ForeignCommitment, ForeignKind, OriginalSquare};
 use tempfile::TempDir;
 
 use super::*;
@@ -54,9 +54,14 @@ fn a_committed_block_is_all_there_after_reopening() {
     assert_eq!(parts, valid.square.as_ref().unwrap().parts());
     assert_eq!(index, valid.placement.index);
     for (position, entry) in index.entries().iter().enumerate().skip(1) {
-        assert_eq!(store.find(&entry.commitment).unwrap(), Some((1, position as u32)));
+        let place = Some((1, position as u32));
+        assert_eq!(store.find(&entry.commitment.into()).unwrap(), place);
+        let [foreign] = &entry.foreign[..] else { panic!("each blob of the test chain carries one") };
+        assert_eq!(store.find(&foreign.clone().into()).unwrap(), place);
+        let other = ForeignCommitment { kind: ForeignKind::Keccak256, ..foreign.clone() };
+        assert_eq!(store.find(&other.into()).unwrap(), None);
     }
-    assert_eq!(store.find(&[0; 32]).unwrap(), None);
+    assert_eq!(store.find(&[0; 32].into()).unwrap(), None);
     assert_eq!((store.block(2).unwrap(), store.commit(2).unwrap()), (None, None));
 }
 
@@ -121,7 +126,7 @@ fn a_block_committed_without_its_square_gets_it_later() {
     let commit = chain.decide(&valid);
     store.commit_block(&valid, &commit).unwrap();
     assert_eq!(store.index(2).unwrap(), None);
-    assert!(store.find(&valid.placement.index.entries()[1].commitment).unwrap().is_some());
+    assert!(store.find(&valid.placement.index.entries()[1].commitment.into()).unwrap().is_some());
     store.backfill(2, &square).unwrap();
     assert_eq!(store.index(2).unwrap(), Some((square.parts(), square.index().clone())));
     let shares =
@@ -185,7 +190,7 @@ fn corrupt_records_are_named_and_never_panic() {
         named(store.transaction(&id).map(|_| ()), "transaction");
         put(&store, "commitments", &[&commitment[..], garbage].concat(), b"");
     }
-    named(store.find(&commitment).map(|_| ()), "commitment");
+    named(store.find(&commitment.into()).map(|_| ()), "commitments");
     for record in store.scan("nodes", b"").unwrap().map(Result::unwrap) {
         put(&store, "nodes", &record.0, b"\xff\xff");
     }

@@ -1,0 +1,141 @@
+//! Following a namespace: every height once, in order, with its proof, whatever becomes of a connection or a node.
+//!
+//! ```text
+//!  open at height h ─▶ event h ─ verify ─▶ yield, h + 1 ─▶ …
+//!        ▲                 │ ended, silent, stalled, out of order: next node
+//!        └─────────────────┘ false proof: node rejected, next node
+//! ```
+
+use std::time::{Duration, Instant};
+
+use chain::Height;
+use erasure::Namespace;
+use futures::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use reqwest::header::ACCEPT;
+
+use super::{
+    Client, ClientError, VerifiedList,
+    error::Fault,
+    sse::Events,
+    transport::{Node, send},
+};
+use crate::{ErrorBody, NamespaceBody, server::HEIGHT_EVENT};
+
+/// An idle chain makes a block every 10 s; a node without a new one for so long is passed over.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// A stream is opened anew after so long.
+const STREAM_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+/// How long no node may deliver the next height until the stream says so.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// First and longest pause after a failure of all nodes.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+impl Client {
+    /// All entries of a namespace at every height from `from` on, in order, none left out and none twice; an empty
+    /// list is proven, too. Heights not decided yet are waited for, without end.
+    ///
+    /// Resumes where it was after a disconnect and fails over among nodes. An error is yielded when no node has
+    /// delivered the next height for a minute, or every node lied; polled again, the stream goes on at that same
+    /// height. It ends only after an error that nothing can mend: no network file, a checkpoint too old.
+    pub fn follow_namespace(
+        &self,
+        namespace: Namespace,
+        from: Height,
+    ) -> BoxStream<'static, Result<VerifiedList, ClientError>> {
+        let follower =
+            Follower { client: self.clone(), namespace, next: from.max(1), open: None, ended: false };
+        stream::unfold(follower, |mut follower| async move {
+            if follower.ended {
+                return None;
+            }
+            let item = follower.advance().await;
+            follower.ended = matches!(item, Err(ClientError::NoNetwork | ClientError::StaleCheckpoint(_)));
+            Some((item, follower))
+        })
+        .boxed()
+    }
+}
+
+struct Follower {
+    client: Client,
+    namespace: Namespace,
+    next: Height,
+    open: Option<(Node, Events)>,
+    ended: bool,
+}
+
+impl Follower {
+    async fn advance(&mut self) -> Result<VerifiedList, ClientError> {
+        self.client.trust()?;
+        let (started, mut pause) = (Instant::now(), PAUSES.0);
+        loop {
+            match self.attempt().await {
+                Ok(list) => {
+                    self.next += 1;
+                    return Ok(list);
+                }
+                Err(ClientError::Unreachable { .. }) if started.elapsed() < PATIENCE => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The next height from the open connection, or else from whatever node delivers it.
+    async fn attempt(&mut self) -> Result<VerifiedList, ClientError> {
+        let (namespace, next) = (self.namespace, self.next);
+        if let Some((node, mut events)) = self.open.take() {
+            match self.client.read_event(&node, &mut events, next, namespace).await {
+                Ok(list) => {
+                    self.open = Some((node, events));
+                    return Ok(list);
+                }
+                Err(Fault::Final(error)) => return Err(error),
+                Err(fault) => self.client.transport.pass_over(&node, fault),
+            }
+        }
+        let client = &self.client;
+        let open = |node: Node| async move {
+            let path = format!("/v1/namespaces/{namespace}/follow?from={next}");
+            let request = client.transport.get(&node, &path).header(ACCEPT, "text/event-stream");
+            let mut events = Events::new(send(request.timeout(STREAM_LIMIT)).await?);
+            let list = client.read_event(&node, &mut events, next, namespace).await?;
+            Ok((events, list))
+        };
+        let (node, (events, list)) = client.transport.any(open).await?;
+        self.open = Some((node, events));
+        Ok(list)
+    }
+}
+
+impl Client {
+    async fn read_event(
+        &self,
+        node: &Node,
+        events: &mut Events,
+        height: Height,
+        namespace: Namespace,
+    ) -> Result<VerifiedList, Fault> {
+        let event = tokio::time::timeout(STALL_LIMIT, events.next())
+            .await
+            .map_err(|_| Fault::Passing(format!("has not delivered height {height}")))??;
+        let garbled = |error| Fault::Passing(format!("sent something else: {error}"));
+        if event.name != HEIGHT_EVENT {
+            let ErrorBody { error } = serde_json::from_str(&event.data).map_err(garbled)?;
+            return Err(Fault::Answer(Box::new(error)));
+        }
+        let body: NamespaceBody = serde_json::from_str(&event.data).map_err(garbled)?;
+        if body.height != height {
+            return Err(Fault::Passing(format!("sent height {} where {height} is next", body.height)));
+        }
+        self.check_list(node, height, namespace, &body.proof.0).await
+    }
+}

@@ -1,0 +1,127 @@
+//! Server-sent events, as far as the API sends them (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use reqwest::Response;
+
+use super::{
+    error::Fault,
+    transport::{JSON_LIMIT_BYTES, cause},
+};
+
+/// A server says something at least this often, if only that it is alive.
+const SILENCE_LIMIT: Duration = Duration::from_secs(25);
+
+/// One event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Event {
+    /// Its name; empty when it has none.
+    pub(super) name: String,
+    /// Its data.
+    pub(super) data: String,
+}
+
+/// The events of an open response.
+#[derive(Debug)]
+pub(super) struct Events {
+    response: Response,
+    lines: Lines,
+}
+
+impl Events {
+    pub(super) fn new(response: Response) -> Self {
+        Self { response, lines: Lines::default() }
+    }
+
+    /// The next event. A connection that ended, or went silent, is a fault.
+    pub(super) async fn next(&mut self) -> Result<Event, Fault> {
+        loop {
+            if let Some(event) = self.lines.next_event()? {
+                return Ok(event);
+            }
+            let chunk = tokio::time::timeout(SILENCE_LIMIT, self.response.chunk())
+                .await
+                .map_err(|_| Fault::Passing("went silent".into()))?
+                .map_err(|error| Fault::Passing(cause(&error)))?
+                .ok_or_else(|| Fault::Passing("ended the stream".into()))?;
+            self.lines.push(&chunk)?;
+        }
+    }
+}
+
+/// Splits bytes into events.
+#[derive(Debug, Default)]
+struct Lines {
+    buffer: BytesMut,
+    event: Event,
+}
+
+impl Lines {
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Fault> {
+        let bytes = (self.buffer.len() + self.event.data.len() + chunk.len()) as u64;
+        if bytes > JSON_LIMIT_BYTES {
+            return Err(Fault::Passing(format!("sent an event of more than {JSON_LIMIT_BYTES} bytes")));
+        }
+        self.buffer.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    fn next_event(&mut self) -> Result<Option<Event>, Fault> {
+        while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+            let line = self.buffer.split_to(end);
+            self.buffer.advance(1);
+            let line = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(&line))
+                .map_err(|error| Fault::Passing(format!("sent an event that is no text: {error}")))?;
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "event" => value.clone_into(&mut self.event.name),
+                "data" => {
+                    if !self.event.data.is_empty() {
+                        self.event.data.push('\n');
+                    }
+                    self.event.data.push_str(value);
+                }
+                _ if line.is_empty() && !self.event.data.is_empty() => {
+                    return Ok(Some(std::mem::take(&mut self.event)));
+                }
+                _ if line.is_empty() => self.event = Event::default(),
+                // Comments, ids and whatever a later server adds.
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use super::*;
+
+    #[test]
+    fn events_are_the_same_wherever_the_bytes_are_cut() {
+        let text = b":\n\nevent: height\r\nid: 7\ndata: {\"a\":1,\ndata:  \"b\":2}\n\nevent: lonely\n\ndata: x\n\ndata: cut";
+        for cut in 0..text.len() {
+            let (mut lines, mut events) = (Lines::default(), Vec::new());
+            for part in [&text[..cut], &text[cut..]] {
+                lines.push(part).unwrap();
+                while let Some(event) = lines.next_event().unwrap() {
+                    events.push((event.name, event.data));
+                }
+            }
+            let expected = [("height", "{\"a\":1,\n \"b\":2}"), ("", "x")];
+            assert_eq!(events, expected.map(|(name, data)| (name.to_owned(), data.to_owned())));
+        }
+    }
+
+    #[test]
+    fn an_endless_event_is_refused() {
+        let mut lines = Lines::default();
+        let chunk = vec![b'x'; 1 << 20];
+        assert!((0..64).any(|_| lines.push(&chunk).is_err()));
+        assert!(Lines::default().push(b"\xff\n").is_ok_and(|()| true));
+    }
+}
