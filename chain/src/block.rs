@@ -92,7 +92,8 @@ pub struct Selected {
     pub refused: Vec<(TxId, LedgerError)>,
 }
 
-/// Chooses from `candidates` (in order of arrival) by tip per share, as far as block and accounts allow.
+/// Chooses from `candidates` (in order of arrival): what reservations paid for first, then by tip per share, as far
+/// as block and accounts allow.
 pub fn select<S: StateStore>(
     genesis: &Genesis,
     state: State<'_, S>,
@@ -106,7 +107,8 @@ pub fn select<S: StateStore>(
     let mut order: Vec<&Candidate> = candidates.iter().collect();
     order.sort_by_key(|c| {
         let payload = c.transaction.payload();
-        std::cmp::Reverse(payload.tip.min(payload.fee_cap.saturating_sub(base_fee)))
+        let tip = payload.tip.min(payload.fee_cap.saturating_sub(base_fee));
+        (payload.reservation().is_none(), std::cmp::Reverse(tip))
     });
 
     let mut selected = Selected::default();

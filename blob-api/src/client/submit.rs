@@ -141,7 +141,7 @@ impl Client {
         let sign = move || {
             let (headers, kzg, bodies) = describe(blobs)?;
             let Terms { salt, valid_until, fee_cap, tip } = terms;
-            let action = Action::SubmitBlobs { blobs: headers };
+            let action = Action::SubmitBlobs { blobs: headers, reservation: None };
             let payload = Payload { sender: key.address(), salt, valid_until, fee_cap, tip, action };
             let transaction = key
                 .sign(payload, kzg, &domain)

@@ -32,7 +32,7 @@ fn payload(chain: &Chain, blobs: Vec<BlobHeader>) -> Payload {
         valid_until: chain.height() + 50,
         fee_cap: 3_000,
         tip: 0,
-        action: Action::SubmitBlobs { blobs },
+        action: Action::SubmitBlobs { blobs, reservation: None },
     }
 }
 
@@ -50,8 +50,8 @@ fn changed(chain: &Chain, bytes: &[u8], change: impl FnOnce(&mut Payload)) -> Su
 
 fn first(payload: &mut Payload) -> &mut BlobHeader {
     match &mut payload.action {
-        Action::SubmitBlobs { blobs } => &mut blobs[0],
-        Action::Transfer { .. } => panic!("no blobs"),
+        Action::SubmitBlobs { blobs, .. } => &mut blobs[0],
+        _ => panic!("no blobs"),
     }
 }
 
