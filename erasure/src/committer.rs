@@ -38,7 +38,7 @@ const TOP: usize = 4;
 
 /// Parts of a step for each thread, where there are several: a thread that starts late or is interrupted
 /// leaves its share to the others.
-const PARTS: usize = 16;
+const PARTS: usize = 2;
 
 /// Extends and commits squares on a fixed number of threads, keeping buffers from one to the next.
 ///

@@ -65,6 +65,10 @@ impl Holding {
 }
 
 /// A square under repair.
+///
+/// It holds about five times the original square's bytes. Whoever repairs one block after the other keeps a
+/// `Repair` and a [`Committer`], and calls [`restart`](Self::restart), [`finish_with`](Self::finish_with) and
+/// [`Committer::recycle`]: in new memory, finding its pages takes as long again as the repair.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Repair {
     data_root: Digest,
@@ -81,7 +85,7 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// Starts with no cells of the block with this data root.
+    /// Starts with no cells of the block with this data root, in new buffers.
     ///
     /// # Errors
     /// The parts are another data root's.

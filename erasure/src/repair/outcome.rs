@@ -19,7 +19,7 @@ pub enum RepairError {
         /// The other.
         got: Digest,
     },
-    /// The cells held do not decode. Nobody is at fault: add more, [`Repair::unlock`] says which, and
+    /// The cells held do not decode. Nobody is at fault: add more, [`unlock`](crate::Repair::unlock) says which, and
     /// finish again.
     #[error("not enough cells: {missing} of {cells} still missing, and no line can be decoded")]
     NotEnough {
