@@ -16,7 +16,8 @@ use crate::{
     fees::FeeRules,
     genesis::Genesis,
     reservation::{ReservationError, ReservationId},
-    state::{Draft, State, StateError, StateKey, StateStore, StateUpdate, Values},
+    state::{Draft, State, StateError, StateStore, StateUpdate, Values},
+    state_key::StateKey,
     transaction::{Action, TxId, VerifiedTransaction},
 };
 

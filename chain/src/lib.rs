@@ -28,6 +28,7 @@ mod outcome;
 mod proposal;
 mod reservation;
 mod state;
+mod state_key;
 mod state_proof;
 mod succession;
 mod transaction;
@@ -51,7 +52,8 @@ pub use proposal::Proposal;
 pub use reservation::{
     BURST_BLOCKS, RESERVED_BLOCKS_LIMIT, Reservation, ReservationError, ReservationId, SIGNERS_LIMIT,
 };
-pub use state::{MemoryState, State, StateError, StateKey, StateStore, StateUpdate};
+pub use state::{MemoryState, State, StateError, StateStore, StateUpdate};
+pub use state_key::{StateKey, StateKeyError};
 pub use state_proof::{ProvenValue, StateProof, StateProofError};
 pub use succession::{Parent, is_early, verify_last_commit};
 pub use transaction::{

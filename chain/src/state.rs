@@ -25,6 +25,7 @@ use crate::{
     address::Address,
     genesis::Genesis,
     reservation::{Reservation, ReservationId},
+    state_key::StateKey,
     transaction::TxId,
 };
 
@@ -46,55 +47,6 @@ pub enum StateError {
     /// A value has the wrong form.
     #[error("state value {0} is malformed")]
     Malformed(&'static str),
-}
-
-/// What a value of the state belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum StateKey {
-    /// An account's balance.
-    Account(Address),
-    /// The fee market's excess.
-    Excess,
-    /// Nano burned since genesis.
-    Burned,
-    /// Ids of the transactions that expire at a height.
-    Seen(Height),
-    /// Shares a block that all reservations hold.
-    Reserved,
-    /// One reservation.
-    Reservation(ReservationId),
-    /// Ids of the reservations that end at a height.
-    ReservationsUntil(Height),
-}
-
-impl StateKey {
-    /// The bytes whose SHA-256 is the key's place in the tree.
-    pub fn bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Account(address) => [b"account/", &address.as_bytes()[..]].concat(),
-            Self::Excess => b"excess".to_vec(),
-            Self::Burned => b"burned".to_vec(),
-            Self::Seen(height) => [b"seen/", &height.to_be_bytes()[..]].concat(),
-            Self::Reserved => b"reserved".to_vec(),
-            Self::Reservation(id) => [b"reservation/", &id.0[..]].concat(),
-            Self::ReservationsUntil(height) => [b"reservations-until/", &height.to_be_bytes()[..]].concat(),
-        }
-    }
-}
-
-impl std::fmt::Display for StateKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Account(address) => write!(f, "account {address}"),
-            Self::Seen(height) => write!(f, "transactions that expire at {height}"),
-            Self::Reservation(id) => write!(f, "reservation {id}"),
-            Self::ReservationsUntil(height) => write!(f, "reservations that end at {height}"),
-            Self::Excess | Self::Burned | Self::Reserved => {
-                write!(f, "{}", String::from_utf8_lossy(&self.bytes()))
-            }
-        }
-    }
 }
 
 /// Values by key, before a block or in the middle of one, and what they mean.

@@ -15,7 +15,8 @@ use sha2::Sha256;
 use crate::{
     codec::DecodeError,
     header::VerifiedHeader,
-    state::{Reader, State, StateError, StateKey, StateStore},
+    state::{Reader, State, StateError, StateStore},
+    state_key::StateKey,
 };
 
 /// Longest encoding: 256 siblings of 65 bytes, and the leaf.

@@ -8,6 +8,7 @@ mod list;
 mod output;
 mod proof;
 mod quote;
+mod reserve;
 mod status;
 mod submit;
 
@@ -71,6 +72,7 @@ enum Command {
     Proof(proof::Args),
     Keys(keys::Args),
     Account(account::Args),
+    Reserve(reserve::Args),
 }
 
 /// How a command ended that did not fail.
@@ -110,6 +112,7 @@ pub(crate) fn run() -> ExitCode {
                 Command::Proof(args) => proof::run(&global, args).await,
                 Command::Keys(args) => keys::run(&global, &args),
                 Command::Account(args) => account::run(&global, args).await,
+                Command::Reserve(args) => reserve::run(&global, args).await,
             }
         })
     });

@@ -147,7 +147,7 @@ fn flip_s(signature: &mut [u8; 65]) {
 async fn a_poor_account_a_repeat_and_a_strangers_copy_are_refused() {
     let (chain, server, client) = honest().await;
     let new = NewBlob { namespace: namespace(1), bytes: vec![1; 600_000], foreign: vec![] };
-    let options = SubmitOptions { fee_cap: Some(u64::from(u32::MAX)), tip: 0 };
+    let options = SubmitOptions { fee_cap: Some(u64::from(u32::MAX)), ..Default::default() };
     let dear = client.prepare(&key(1), vec![new.clone()], options).await.unwrap();
     match client.send(&dear, None).await {
         Err(blob_api::ClientError::Refused { detail, .. }) => {

@@ -9,4 +9,5 @@ mod following;
 mod lies;
 mod nodes;
 mod reading;
+mod reservations;
 mod submitting;

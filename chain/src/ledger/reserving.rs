@@ -5,7 +5,8 @@ use crate::{
     Amount, Height,
     address::Address,
     reservation::{RESERVED_BLOCKS_LIMIT, Reservation, ReservationError, ReservationId},
-    state::{Draft, StateError, StateKey, StateStore, Values},
+    state::{Draft, StateError, StateStore, Values},
+    state_key::StateKey,
     transaction::TxId,
 };
 
