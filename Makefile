@@ -34,6 +34,13 @@ devnet: build ## Start the same network and keep it running
 test: build ## Run every test that takes less than minutes
 	$(CARGO) test
 
+.PHONY: test-long
+test-long: faults ## Run the tests that take minutes
+
+.PHONY: faults
+faults: build ## Cause every fault of docs/faults.md on separate machines in namespaces, and write what happened into it
+	$(CARGO) test --package da-node --test it -- --ignored --test-threads=1 faults::
+
 .PHONY: lint
 lint: install-deps ## Check format, clippy, documentation, dependency directions and licences
 	$(CARGO) fmt --all --check
