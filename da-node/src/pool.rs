@@ -11,8 +11,8 @@ use std::{
 
 use blob_api::{SubmitError, TxRecord};
 use chain::{
-    Address, Amount, Candidate, CheckedBlob, Genesis, Height, Ledger, LedgerError, State, StateStore, TxId,
-    TxStatus, VerifiedTransaction,
+    Action, Address, Amount, Candidate, CheckedBlob, Genesis, Height, Ledger, LedgerError, State, StateStore,
+    TxId, TxStatus, VerifiedTransaction,
 };
 use lru::LruCache;
 use tokio::sync::watch;
@@ -62,7 +62,12 @@ impl Entry {
 
 /// The most that a transaction may take from its sender.
 fn most(transaction: &VerifiedTransaction) -> Amount {
-    transaction.payload().cost_limit(transaction.shares())
+    let payload = transaction.payload();
+    let moved = match payload.action {
+        Action::Transfer { amount, .. } => amount,
+        Action::SubmitBlobs { .. } => 0,
+    };
+    payload.fee_cap.saturating_mul(transaction.shares()).saturating_add(moved)
 }
 
 fn record(transaction: &VerifiedTransaction, status: TxStatus) -> TxRecord {
@@ -206,12 +211,9 @@ impl Pool {
         self.lock().bodies.get(commitment).map(|(blob, _)| blob.clone())
     }
 
-    /// Whether some transaction would pay `base_fee` now, or has paid.
+    /// Whether some transaction would pay `base_fee` now.
     pub(crate) fn has_work(&self, base_fee: u64) -> bool {
-        self.lock().entries().any(|entry| {
-            let payload = entry.transaction().payload();
-            payload.fee_cap >= base_fee || payload.reservation().is_some()
-        })
+        self.lock().entries().any(|entry| entry.transaction().payload().fee_cap >= base_fee)
     }
 
     /// Transactions and bytes held.
@@ -267,8 +269,7 @@ impl Pool {
             for entry in inner.by_arrival.values_mut() {
                 entry.included = None;
                 match ledger.check(entry.transaction()) {
-                    Ok(_) => {}
-                    Err(error) if error.may_pass() => {}
+                    Ok(_) | Err(LedgerError::CapTooLow { .. } | LedgerError::BlockFull { .. }) => {}
                     Err(LedgerError::State(error)) => return Err(error),
                     Err(LedgerError::Expired { .. }) => {
                         ended.push((entry.transaction().id(), TxStatus::Expired));

@@ -72,8 +72,7 @@ impl TestChain {
         valid_until: Height,
         blobs: Vec<Arc<CheckedBlob>>,
     ) -> Candidate {
-        let headers = blobs.iter().map(|blob| blob.header().clone()).collect();
-        let action = Action::SubmitBlobs { blobs: headers, reservation: None };
+        let action = Action::SubmitBlobs { blobs: blobs.iter().map(|blob| blob.header().clone()).collect() };
         self.sign(from, salt, valid_until, action, blobs)
     }
 

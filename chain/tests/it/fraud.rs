@@ -109,8 +109,7 @@ impl Scene {
 
     /// A transaction of one blob with this header.
     fn submission(&self, blob: BlobHeader, kzg: Vec<chain::KzgOpening>) -> Transaction {
-        let payload =
-            self.chain.payload(&key(1), 7, Action::SubmitBlobs { blobs: vec![blob], reservation: None });
+        let payload = self.chain.payload(&key(1), 7, Action::SubmitBlobs { blobs: vec![blob] });
         key(1).sign(payload, kzg, &self.chain.genesis.domain()).unwrap()
     }
 }

@@ -12,6 +12,5 @@ mod bodies;
 mod fraud;
 mod headers;
 mod ledger;
-mod reservations;
 mod support;
 mod transactions;
