@@ -34,6 +34,13 @@ devnet: build ## Start the same network and keep it running
 test: build ## Run every test that takes less than minutes
 	$(CARGO) test
 
+.PHONY: test-long
+test-long: faults ## Run the tests that take minutes
+
+.PHONY: faults
+faults: build ## Cause every fault of docs/faults.md on separate machines in namespaces, and write what happened into it
+	$(CARGO) test --package da-node --test it -- --ignored --test-threads=1 faults::
+
 .PHONY: lint
 lint: install-deps ## Check format, clippy, documentation, dependency directions and licences
 	$(CARGO) fmt --all --check
@@ -47,10 +54,6 @@ lint: install-deps ## Check format, clippy, documentation, dependency directions
 bench: build ## Measure a commit of an 8 MiB square and the sampling question
 	$(CARGO) run --package erasure --example commit_speed
 	$(BIN)/sim sampling
-
-.PHONY: bench-gateway
-bench-gateway: build ## Measure how long the OP Stack's door takes to answer fifty puts, one at a time
-	WEFT_GATEWAY_PUTS=50 $(CARGO) test --package da-node --test it -- a_put_is_answered_by_finality --nocapture
 
 .PHONY: bench-erasure
 bench-erasure: ## Measure the erasure engine beside its peers; ROUNDS=<factor> for more rounds or fewer

@@ -85,8 +85,10 @@ fn shares_of_time(measured: &[Measured], m: &Measured, memory: &Memory) -> Strin
     if let Some(two) = find(measured, m.name, m.operation, m.k, 2) {
         line += &format!("; two threads {:.2} ×", total / two.min());
     }
-    if let Some(repair) = find(measured, m.name, "repair 40 %", m.k, 1) {
-        line += &format!("; repair {:.2} × the time", repair.min() / total);
+    for repair in ["repair 40 %", "repair 40 %, new buffers"] {
+        if let Some(repair) = find(measured, m.name, repair, m.k, 1) {
+            line += &format!("; {} {:.2} × the time", repair.operation, repair.min() / total);
+        }
     }
     line
 }

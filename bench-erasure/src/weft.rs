@@ -41,13 +41,14 @@ pub(crate) fn candidates(width: Width, shares: &[u8]) -> Result<Vec<Candidate>> 
     };
     let mut candidates = vec![commit(1), commit(2)];
     if width.get() <= MAX_REPAIRED {
-        candidates.push(repair(&square, index.clone())?);
+        candidates.extend(repairs(&square, &index)?);
     }
     Ok(candidates)
 }
 
-/// Repair of a square of which 40 % of the cells, drawn at random, are missing.
-fn repair(square: &OriginalSquare, index: Index) -> Result<Candidate> {
+/// Repair of a square of which 40 % of the cells, drawn at random, are missing: in buffers that are kept from
+/// one to the next, and in new ones, whose pages the system has to find first.
+fn repairs(square: &OriginalSquare, index: &Index) -> Result<[Candidate; 2]> {
     let committed = square.clone().commit(index.clone());
     let (n, data_root, parts) = (square.width().extended(), committed.data_root(), committed.parts());
     let mut draws = blake3::Hasher::new().update(b"withheld").finalize_xof();
@@ -61,16 +62,27 @@ fn repair(square: &OriginalSquare, index: Index) -> Result<Candidate> {
             samples.push(committed.sample(at).context("a place of the square")?.verify(&data_root, at)?);
         }
     }
-    let mut committer = Committer::new(NonZeroUsize::MIN);
-    let mut repair = Repair::new(data_root, parts)?;
-    let run = move || {
+    let samples = Rc::new(samples);
+    let candidate = |operation, run| Candidate { name: "weft", operation, threads: 1, run };
+    let (mut committer, mut repair) = (Committer::new(NonZeroUsize::MIN), Repair::new(data_root, parts)?);
+    let (held, index) = (Rc::clone(&samples), index.clone());
+    let kept = move || {
         let (seconds, repaired) = time(|| {
             repair.restart(data_root, parts)?;
-            samples.iter().try_for_each(|sample| repair.add(sample))?;
+            held.iter().try_for_each(|sample| repair.add(sample))?;
             repair.finish_with(&mut committer)
         });
         committer.recycle(repaired?.commit(index.clone())?);
         Ok(seconds)
     };
-    Ok(Candidate { name: "weft", operation: "repair 40 %", threads: 1, run: Box::new(run) })
+    let new = move || {
+        let (seconds, repaired) = time(|| {
+            let mut repair = Repair::new(data_root, parts)?;
+            samples.iter().try_for_each(|sample| repair.add(sample))?;
+            repair.finish()
+        });
+        repaired?;
+        Ok(seconds)
+    };
+    Ok([candidate("repair 40 %", Box::new(kept)), candidate("repair 40 %, new buffers", Box::new(new))])
 }

@@ -5,7 +5,8 @@ use std::{convert::Infallible, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chain::{
-    Address, Amount, BlobHeader, Height, LightBlock, Outcome, Parameters, Submission, TxId, TxStatus,
+    Address, Amount, BlobHeader, Height, LightBlock, Outcome, Parameters, StateKey, StateProof, Submission,
+    TxId, TxStatus,
 };
 use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof};
 use tendermint::Time;
@@ -57,6 +58,17 @@ pub struct AccountState {
     pub balance: Amount,
     /// The most that its pooled transactions may be charged, in nano.
     pub pending: Amount,
+}
+
+/// A value of the state, or that there is none, for a client to verify.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateAnswer {
+    /// The header whose `app_hash` the proof leads to: the state is the one before that block.
+    pub height: Height,
+    /// The value's bytes.
+    pub value: Option<Vec<u8>>,
+    /// That this is it.
+    pub proof: StateProof,
 }
 
 /// What a node knows of one transaction.
@@ -142,6 +154,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Admits a submission to the pool, or leaves no trace of it. [`crate::check_submission`] does the part that
     /// needs no state.
     async fn submit(&self, submission: Submission) -> Result<TxId, SubmitError>;
+
+    /// A value of the latest state that a header commits to.
+    async fn state(&self, key: StateKey) -> Found<StateAnswer>;
 
     /// A transaction in the pool, in a block or lately dropped.
     async fn transaction(&self, id: TxId) -> Option<TxRecord>;

@@ -7,29 +7,26 @@
 //! ```
 //!
 //! The server says nothing that the client has to believe: blobs and namespaces come with proofs, and [`Client`]
-//! checks them down to a header that it verified from the checkpoint in `network.toml`. Prices, balances and
-//! transaction states are the node's word until the state's own proofs are served.
+//! checks them down to a header that it verified from the checkpoint in `network.toml`. Prices and
+//! transaction states are the node's word; balances and reservations have proofs of their own ([`Client::proven`]).
 
 mod backend;
 mod client;
-mod gateway;
 mod keys;
 mod name;
 mod quote;
 mod server;
 mod submit_error;
 mod wire;
+mod wire_state;
 
 pub use backend::{
     AccountState, Backend, BlobLocation, FaucetError, Found, Info, NamespaceAnswer, NodeStatus, PriceState,
-    TxRecord,
+    StateAnswer, TxRecord,
 };
 pub use client::{
     Attempt, Client, ClientError, Lookup, NewBlob, Prepared, Progress, ProofKind, Receipt, RejectedNode,
-    SubmitOptions, VerifiedBlob, VerifiedEntryAt, VerifiedList, read_network,
-};
-pub use gateway::{
-    Gateway, GatewayConfig, Spending, SpendingCap, SpendingError, Token, TokenError, serve_door,
+    Reserve, SubmitOptions, VerifiedBlob, VerifiedEntryAt, VerifiedList, VerifiedState, read_network,
 };
 pub use keys::{KeySource, KeysError, create_keystore, random_key, read_keystore};
 pub use name::{BlobName, BlobNameError};
@@ -41,6 +38,7 @@ pub use wire::{
     ForeignBody, Hex, NamespaceBody, PriceBody, ProofBody, QuoteBody, QuoteRequest, StatusBody,
     SubmittedBody, TxBody,
 };
+pub use wire_state::{ReservationBody, ReservationDetail, StateBody};
 
 /// Media type of a submission.
 pub const PROTOBUF: &str = "application/x-protobuf";

@@ -84,7 +84,7 @@ pub fn shares_of(blobs: &[BlobShape]) -> Result<u64, QuoteError> {
             valid_until: u64::from(u32::MAX),
             fee_cap: u64::from(u32::MAX),
             tip: u64::from(u32::MAX),
-            action: Action::SubmitBlobs { blobs: headers },
+            action: Action::SubmitBlobs { blobs: headers, reservation: None },
         },
         kzg: vec![KzgOpening { commitment: [0xff; 48], proof: [0xff; 48] }; chunks],
         signature: [0xff; 65],

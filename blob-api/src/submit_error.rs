@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chain::{
-    Amount, BodyError, CheckedBlob, DecodeError, Domain, LedgerError, Parameters, Submission,
-    TransactionError, TxId, VerifiedTransaction,
+    Amount, BodyError, CheckedBlob, DecodeError, Domain, LedgerError, Parameters, ReservationError,
+    Submission, TransactionError, TxId, VerifiedTransaction,
 };
 
 /// Why a submission is refused. Nothing of it stays in the pool.
@@ -121,12 +121,34 @@ impl From<LedgerError> for SubmitError {
             LedgerError::BlockFull { shares, capacity, .. } => {
                 Self::invalid("blobs", message).bounds(capacity, shares)
             }
+            LedgerError::Reservation(error) => reservation_error(&error, message),
             LedgerError::Repeated(id) => Self::Duplicate { id },
             LedgerError::Underfunded { balance, needed, .. } => {
                 Self::Underfunded { balance, pending: 0, needed }
             }
             _ => Self::Unavailable(message),
         }
+    }
+}
+
+fn reservation_error(error: &ReservationError, message: String) -> SubmitError {
+    match *error {
+        ReservationError::TooDeep { shares, depth } => {
+            SubmitError::invalid("reservation", message).bounds(depth, shares)
+        }
+        ReservationError::Spent { available, shares, .. } => {
+            SubmitError::invalid("reservation", message).bounds(available, shares)
+        }
+        ReservationError::SoldOut { reserved, limit, rate } => {
+            SubmitError::invalid("rate", message).bounds(limit.saturating_sub(reserved), rate)
+        }
+        ReservationError::TooDear { price, cap } => {
+            SubmitError::invalid("price_cap", message).bounds(cap, price)
+        }
+        ReservationError::TooLong { end, latest } => {
+            SubmitError::invalid("blocks", message).bounds(latest, end)
+        }
+        _ => SubmitError::invalid("reservation", message),
     }
 }
 

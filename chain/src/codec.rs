@@ -6,6 +6,7 @@ use prost::Message;
 
 use crate::{
     address::Address,
+    reservation::ReservationId,
     transaction::{Action, BlobHeader, KzgOpening, Payload, Submission, Transaction},
 };
 
@@ -86,6 +87,9 @@ struct BlobMessage {
 struct SubmitBlobsMessage {
     #[prost(message, repeated, tag = "1")]
     blobs: Vec<BlobMessage>,
+    /// Empty: on demand.
+    #[prost(bytes = "vec", tag = "2")]
+    reservation: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -96,12 +100,38 @@ struct TransferMessage {
     amount: u64,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct ReserveMessage {
+    #[prost(uint64, tag = "1")]
+    rate: u64,
+    #[prost(uint64, tag = "2")]
+    blocks: u64,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    signers: Vec<Vec<u8>>,
+    #[prost(uint64, tag = "4")]
+    price_cap: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExtendReservationMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    reservation: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    blocks: u64,
+    #[prost(uint64, tag = "3")]
+    price_cap: u64,
+}
+
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum ActionMessage {
     #[prost(message, tag = "6")]
     SubmitBlobs(SubmitBlobsMessage),
     #[prost(message, tag = "7")]
     Transfer(TransferMessage),
+    #[prost(message, tag = "8")]
+    Reserve(ReserveMessage),
+    #[prost(message, tag = "9")]
+    ExtendReservation(ExtendReservationMessage),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -116,7 +146,7 @@ struct TransactionMessage {
     fee_cap: u64,
     #[prost(uint64, tag = "5")]
     tip: u64,
-    #[prost(oneof = "ActionMessage", tags = "6, 7")]
+    #[prost(oneof = "ActionMessage", tags = "6, 7, 8, 9")]
     action: Option<ActionMessage>,
     /// 96 bytes an opening: commitment ‖ proof.
     #[prost(bytes = "vec", tag = "14")]
@@ -135,25 +165,72 @@ struct SubmissionMessage {
 
 pub(crate) fn encode_transaction(transaction: &Transaction) -> Vec<u8> {
     let payload = &transaction.payload;
-    let action = match &payload.action {
-        Action::SubmitBlobs { blobs } => {
-            ActionMessage::SubmitBlobs(SubmitBlobsMessage { blobs: blobs.iter().map(blob_message).collect() })
-        }
-        Action::Transfer { to, amount } => {
-            ActionMessage::Transfer(TransferMessage { to: to.as_bytes().to_vec(), amount: *amount })
-        }
-    };
     TransactionMessage {
         sender: payload.sender.as_bytes().to_vec(),
         salt: payload.salt.to_vec(),
         valid_until: payload.valid_until,
         fee_cap: payload.fee_cap,
         tip: payload.tip,
-        action: Some(action),
+        action: Some(action_message(&payload.action)),
         kzg: transaction.kzg.iter().flat_map(|o| o.commitment.into_iter().chain(o.proof)).collect(),
         signature: transaction.signature.to_vec(),
     }
     .encode_to_vec()
+}
+
+fn action_message(action: &Action) -> ActionMessage {
+    match action {
+        Action::SubmitBlobs { blobs, reservation } => ActionMessage::SubmitBlobs(SubmitBlobsMessage {
+            blobs: blobs.iter().map(blob_message).collect(),
+            reservation: reservation.map(|id| id.0.to_vec()).unwrap_or_default(),
+        }),
+        Action::Transfer { to, amount } => {
+            ActionMessage::Transfer(TransferMessage { to: to.as_bytes().to_vec(), amount: *amount })
+        }
+        Action::Reserve { rate, blocks, signers, price_cap } => ActionMessage::Reserve(ReserveMessage {
+            rate: *rate,
+            blocks: *blocks,
+            signers: signers.iter().map(|signer| signer.as_bytes().to_vec()).collect(),
+            price_cap: *price_cap,
+        }),
+        Action::ExtendReservation { reservation, blocks, price_cap } => {
+            ActionMessage::ExtendReservation(ExtendReservationMessage {
+                reservation: reservation.0.to_vec(),
+                blocks: *blocks,
+                price_cap: *price_cap,
+            })
+        }
+    }
+}
+
+fn decode_action(message: ActionMessage) -> Result<Action, DecodeError> {
+    Ok(match message {
+        ActionMessage::SubmitBlobs(submit) => Action::SubmitBlobs {
+            blobs: submit.blobs.iter().map(decode_blob).collect::<Result<_, _>>()?,
+            reservation: match submit.reservation.as_slice() {
+                [] => None,
+                id => Some(ReservationId(fixed("reservation", id)?)),
+            },
+        },
+        ActionMessage::Transfer(transfer) => {
+            Action::Transfer { to: address("transfer.to", &transfer.to)?, amount: transfer.amount }
+        }
+        ActionMessage::Reserve(reserve) => Action::Reserve {
+            rate: reserve.rate,
+            blocks: reserve.blocks,
+            signers: reserve.signers.iter().map(|s| address("signers", s)).collect::<Result<_, _>>()?,
+            price_cap: reserve.price_cap,
+        },
+        ActionMessage::ExtendReservation(extend) => Action::ExtendReservation {
+            reservation: ReservationId(fixed("reservation", &extend.reservation)?),
+            blocks: extend.blocks,
+            price_cap: extend.price_cap,
+        },
+    })
+}
+
+fn address(field: &'static str, bytes: &[u8]) -> Result<Address, DecodeError> {
+    fixed(field, bytes).map(Address::from_bytes)
 }
 
 fn blob_message(blob: &BlobHeader) -> BlobMessage {
@@ -171,23 +248,14 @@ fn blob_message(blob: &BlobHeader) -> BlobMessage {
 
 pub(crate) fn decode_transaction(bytes: &[u8]) -> Result<Transaction, DecodeError> {
     let message = TransactionMessage::decode(bytes)?;
-    let action = match message.action.ok_or(DecodeError::Missing("action"))? {
-        ActionMessage::SubmitBlobs(submit) => {
-            Action::SubmitBlobs { blobs: submit.blobs.iter().map(decode_blob).collect::<Result<_, _>>()? }
-        }
-        ActionMessage::Transfer(transfer) => Action::Transfer {
-            to: Address::from_bytes(fixed("transfer.to", &transfer.to)?),
-            amount: transfer.amount,
-        },
-    };
     let transaction = Transaction {
         payload: Payload {
-            sender: Address::from_bytes(fixed("sender", &message.sender)?),
+            sender: address("sender", &message.sender)?,
             salt: fixed("salt", &message.salt)?,
             valid_until: message.valid_until,
             fee_cap: message.fee_cap,
             tip: message.tip,
-            action,
+            action: decode_action(message.action.ok_or(DecodeError::Missing("action"))?)?,
         },
         kzg: message
             .kzg

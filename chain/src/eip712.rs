@@ -12,8 +12,15 @@ const FOREIGN_TYPE: &str = "Foreign(uint8 kind,bytes32 value)";
 const BLOB_TYPE: &str = "Blob(bytes namespace,bytes32 commitment,uint64 length,Foreign[] foreign)";
 const SUBMIT_TYPE: &str = "SubmitBlobs(address sender,bytes16 salt,uint64 validUntil,uint64 feeCapPerShare,\
                            uint64 tipPerShare,Blob[] blobs)";
+const SUBMIT_RESERVED_TYPE: &str = "SubmitReserved(address sender,bytes16 salt,uint64 validUntil,\
+                                    uint64 feeCapPerShare,uint64 tipPerShare,bytes32 reservation,Blob[] blobs)";
 const TRANSFER_TYPE: &str = "Transfer(address sender,bytes16 salt,uint64 validUntil,uint64 feeCapPerShare,\
                              uint64 tipPerShare,address to,uint64 amount)";
+const RESERVE_TYPE: &str = "Reserve(address sender,bytes16 salt,uint64 validUntil,uint64 feeCapPerShare,\
+                            uint64 tipPerShare,uint64 rate,uint64 blocks,address[] signers,uint64 priceCap)";
+const EXTEND_TYPE: &str = "ExtendReservation(address sender,bytes16 salt,uint64 validUntil,\
+                           uint64 feeCapPerShare,uint64 tipPerShare,bytes32 reservation,uint64 blocks,\
+                           uint64 priceCap)";
 
 /// The chain that a signature is for: chain id and genesis hash, folded into EIP-712's separator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,16 +59,13 @@ impl Words {
         self.word(keccak256(bytes))
     }
 
-    /// An array of structs: the hash of their hashes.
+    /// An array: the hash of its elements' words, which for structs are their hashes.
     fn array(self, hashes: impl Iterator<Item = [u8; 32]>) -> Self {
         self.bytes(&hashes.flatten().collect::<Vec<u8>>())
     }
 
-    /// Unsigned numbers and addresses: right-aligned.
     fn right(self, bytes: &[u8]) -> Self {
-        let mut word = [0; 32];
-        word[32 - bytes.len()..].copy_from_slice(bytes);
-        self.word(word)
+        self.word(right_aligned(bytes))
     }
 
     /// `bytesN`: left-aligned.
@@ -78,6 +82,13 @@ impl Words {
     fn hash(self) -> [u8; 32] {
         keccak256(&self.0)
     }
+}
+
+/// Unsigned numbers and addresses as a word.
+fn right_aligned(bytes: &[u8]) -> [u8; 32] {
+    let mut word = [0; 32];
+    word[32 - bytes.len()..].copy_from_slice(bytes);
+    word
 }
 
 fn blob_hash(blob: &BlobHeader) -> [u8; 32] {
@@ -103,13 +114,27 @@ impl Payload {
                 .number(self.tip)
         };
         let hash = match &self.action {
-            Action::SubmitBlobs { blobs } => {
-                common(Words::of_type(&[SUBMIT_TYPE, BLOB_TYPE, FOREIGN_TYPE].concat()))
-                    .array(blobs.iter().map(blob_hash))
-                    .hash()
+            Action::SubmitBlobs { blobs, reservation } => {
+                let submit = if reservation.is_some() { SUBMIT_RESERVED_TYPE } else { SUBMIT_TYPE };
+                let words = common(Words::of_type(&[submit, BLOB_TYPE, FOREIGN_TYPE].concat()));
+                let words = reservation.iter().fold(words, |words, id| words.word(id.0));
+                words.array(blobs.iter().map(blob_hash)).hash()
             }
             Action::Transfer { to, amount } => {
                 common(Words::of_type(TRANSFER_TYPE)).right(to.as_bytes()).number(*amount).hash()
+            }
+            Action::Reserve { rate, blocks, signers, price_cap } => common(Words::of_type(RESERVE_TYPE))
+                .number(*rate)
+                .number(*blocks)
+                .array(signers.iter().map(|signer| right_aligned(signer.as_bytes())))
+                .number(*price_cap)
+                .hash(),
+            Action::ExtendReservation { reservation, blocks, price_cap } => {
+                common(Words::of_type(EXTEND_TYPE))
+                    .word(reservation.0)
+                    .number(*blocks)
+                    .number(*price_cap)
+                    .hash()
             }
         };
         domain.digest(hash)

@@ -4,10 +4,15 @@
 //! shares moves the excess by `used − target`, target being half the capacity and update_fraction 101 targets,
 //! so that one full block raises the price by at most 1 % (e^(1/101) < 1.01) and a nano of rounding, a hundred
 //! blocks by 2.7.
+//!
+//! What is reserved counts as used in every block, whether it is used or not, and what comes out of a reservation
+//! does not count again. Of `limit` reservable shares a block, the one after `reserved` costs
+//! `base_fee · e^(8 · reserved / limit)` a block: the first the base fee, the last 2,981 times as much. A purchase
+//! pays the integral, so that splitting it saves nothing.
 
 use erasure::{ForeignKind, shares_for};
 
-use crate::genesis::Parameters;
+use crate::{Amount, genesis::Parameters};
 
 /// Lowest base fee per share, in nano: large enough that 1 % of it is a whole number.
 pub const MIN_BASE_FEE: u64 = 1_000;
@@ -17,6 +22,12 @@ const MAX_EXPONENT: u64 = 24;
 
 /// Full blocks' worth of excess, beyond the target, that raise the price by a factor e.
 const BLOCKS_PER_E: u64 = 101;
+
+/// One part in so many of the capacity can be reserved.
+pub(crate) const RESERVABLE_PART: u64 = 4;
+
+/// The last reservable share costs e to this power times the base fee.
+const RESERVATION_EXPONENT: u64 = 8;
 
 /// Bytes of hashing for which one share is charged.
 const FOREIGN_BYTES_PER_SHARE: u64 = 256 * 1024;
@@ -51,7 +62,24 @@ impl FeeRules {
         fake_exponential(MIN_BASE_FEE, excess.min(self.excess_max), self.update_fraction)
     }
 
-    /// The excess after a block that counted `used` shares.
+    /// Shares a block that all reservations together may hold.
+    pub fn reservable(&self) -> u64 {
+        self.capacity / RESERVABLE_PART
+    }
+
+    /// What `rate` shares a block cost for `blocks` blocks while others hold `reserved`, in nano.
+    pub fn reservation_price(&self, base_fee: u64, reserved: u64, rate: u64, blocks: u64) -> Amount {
+        let limit = self.reservable().max(1);
+        let up_to = |shares: u64| {
+            let factor = u128::from(base_fee) * u128::from(limit);
+            exponential(factor, u128::from(RESERVATION_EXPONENT * shares.min(limit)), limit.into())
+        };
+        let integral = up_to(reserved.saturating_add(rate)).saturating_sub(up_to(reserved));
+        let price = integral.saturating_mul(blocks.into()).div_ceil(RESERVATION_EXPONENT.into());
+        Amount::try_from(price).unwrap_or(Amount::MAX)
+    }
+
+    /// The excess after a block that counted `used` shares, those of reservations left out and the reserved rate added.
     pub fn next(&self, excess: u64, used: u64) -> u64 {
         excess.saturating_add(used.min(self.capacity)).saturating_sub(self.target).min(self.excess_max)
     }
@@ -68,8 +96,10 @@ impl FeeRules {
 
 /// `factor · e^(numerator / denominator)` by its Taylor series, as EIP-4844 defines it.
 fn fake_exponential(factor: u64, numerator: u64, denominator: u64) -> u64 {
-    let (factor, numerator, denominator) =
-        (u128::from(factor), u128::from(numerator), u128::from(denominator));
+    u64::try_from(exponential(factor.into(), numerator.into(), denominator.into())).unwrap_or(u64::MAX)
+}
+
+fn exponential(factor: u128, numerator: u128, denominator: u128) -> u128 {
     let mut term = factor * denominator;
     let mut sum = 0u128;
     let mut i = 1u128;
@@ -78,7 +108,7 @@ fn fake_exponential(factor: u64, numerator: u64, denominator: u64) -> u64 {
         term = term * numerator / (denominator * i);
         i += 1;
     }
-    u64::try_from(sum / denominator).unwrap_or(u64::MAX)
+    sum / denominator
 }
 
 /// Shares that one blob of `len` bytes counts, with commitments of these kinds: its bytes, one share for each

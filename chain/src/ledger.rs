@@ -1,16 +1,24 @@
-//! What transactions do to balances: checked one by one over the state before the block, written at its end.
+//! What transactions do to the state: checked one by one over the state before the block, written at its end.
 //!
-//! Nothing is charged for what is not included; every nano of a fee is burned, a validator's or the proposer's.
+//! Nothing is charged for what is not included; every nano of a fee, and of what a reservation costs, is burned, a
+//! validator's or the proposer's.
 
-use std::collections::BTreeMap;
+mod reserving;
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{
     Amount, Height,
     address::Address,
     fees::FeeRules,
     genesis::Genesis,
-    state::{self, State, StateError, StateStore, StateUpdate},
-    transaction::{Action, OTHER_HORIZON, SUBMIT_HORIZON, TxId, VerifiedTransaction},
+    reservation::{ReservationError, ReservationId},
+    state::{Draft, State, StateError, StateStore, StateUpdate, Values},
+    state_key::StateKey,
+    transaction::{Action, TxId, VerifiedTransaction},
 };
 
 /// What an included transaction paid.
@@ -20,27 +28,35 @@ pub struct Receipt {
     pub id: TxId,
     /// Shares counted.
     pub shares: u64,
-    /// Base fee per share, in nano.
+    /// Base fee per share, in nano; 0 from a reservation.
     pub base_fee: u64,
     /// Tip per share, in nano.
     pub tip: u64,
-    /// Charged in all, in nano.
+    /// Charged for the inclusion, in nano.
     pub charged: Amount,
+    /// Taken from the sender besides, for what the transaction does, in nano.
+    pub spent: Amount,
+    /// The reservation that paid.
+    pub reservation: Option<ReservationId>,
 }
 
 /// The ledger while one block is applied to it.
 #[derive(Debug)]
 pub struct Ledger<'a, S> {
-    state: State<'a, S>,
+    draft: Draft<'a, S>,
     genesis: &'a Genesis,
     rules: FeeRules,
     height: Height,
     excess: u64,
+    /// Shares a block that reservations held before this block.
+    reserved: u64,
     base_fee: u64,
-    balances: BTreeMap<Address, Amount>,
-    seen: BTreeMap<Height, Vec<TxId>>,
+    /// The ids known to the state and to the block, by the height at which they expire; read when first asked for.
+    seen: RefCell<BTreeMap<Height, BTreeSet<TxId>>>,
     used: u64,
-    base_fees: Amount,
+    used_on_demand: u64,
+    /// Base fees and what reservations cost.
+    revenue: Amount,
 }
 
 impl<'a, S: StateStore> Ledger<'a, S> {
@@ -51,14 +67,15 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         Ok(Self {
             height: state.version() + 1,
             base_fee: rules.base_fee(excess),
-            state,
+            reserved: state.reserved()?,
+            draft: Draft::over(state),
             genesis,
             rules,
             excess,
-            balances: BTreeMap::new(),
-            seen: BTreeMap::new(),
+            seen: RefCell::default(),
             used: 0,
-            base_fees: 0,
+            used_on_demand: 0,
+            revenue: 0,
         })
     }
 
@@ -72,53 +89,76 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         self.used
     }
 
-    fn balance(&self, address: &Address) -> Result<Amount, StateError> {
-        match self.balances.get(address) {
-            Some(balance) => Ok(*balance),
-            None => self.state.balance(address),
-        }
-    }
-
     /// Whether the block could hold `transaction` next, and what it would pay.
     pub fn check(&self, transaction: &VerifiedTransaction) -> Result<Receipt, LedgerError> {
+        self.check_once(transaction)?;
+        let (id, shares) = (transaction.id(), transaction.shares());
+        if self.used.saturating_add(shares) > self.rules.capacity {
+            return Err(LedgerError::BlockFull { used: self.used, shares, capacity: self.rules.capacity });
+        }
+        if let Some(reservation) = transaction.payload().reservation() {
+            self.spend(reservation, transaction.sender(), shares)?;
+            let reservation = Some(reservation);
+            return Ok(Receipt { id, shares, base_fee: 0, tip: 0, charged: 0, spent: 0, reservation });
+        }
         let payload = transaction.payload();
-        let horizon = match payload.action {
-            Action::SubmitBlobs { .. } => SUBMIT_HORIZON,
-            Action::Transfer { .. } => OTHER_HORIZON,
-        };
-        if payload.valid_until < self.height {
-            return Err(LedgerError::Expired { valid_until: payload.valid_until, height: self.height });
-        }
-        if payload.valid_until > self.height.saturating_add(horizon) {
-            let latest = self.height.saturating_add(horizon);
-            return Err(LedgerError::TooDistant { valid_until: payload.valid_until, latest });
-        }
-        let id = transaction.id();
-        let in_block = self.seen.get(&payload.valid_until).is_some_and(|ids| ids.contains(&id));
-        if in_block || self.state.has_seen(&id, payload.valid_until)? {
-            return Err(LedgerError::Repeated(id));
-        }
         let Some(room) = payload.fee_cap.checked_sub(self.base_fee) else {
             return Err(LedgerError::CapTooLow { cap: payload.fee_cap, base_fee: self.base_fee });
         };
         let tip = room.min(payload.tip);
-        let shares = transaction.shares();
-        if self.used.saturating_add(shares) > self.rules.capacity {
-            return Err(LedgerError::BlockFull { used: self.used, shares, capacity: self.rules.capacity });
-        }
-        let balance = self.balance(&transaction.sender())?;
+        let spent = self.spending(&payload.action)?;
+        let balance = self.draft.balance(&transaction.sender())?;
         let charged = self.base_fee.checked_add(tip).and_then(|price| price.checked_mul(shares));
-        let spent = match payload.action {
-            Action::Transfer { amount, .. } => amount,
-            Action::SubmitBlobs { .. } => 0,
-        };
         match charged.and_then(|charged| charged.checked_add(spent).map(|needed| (charged, needed))) {
             Some((charged, needed)) if needed <= balance => {
-                Ok(Receipt { id, shares, base_fee: self.base_fee, tip, charged })
+                Ok(Receipt { id, shares, base_fee: self.base_fee, tip, charged, spent, reservation: None })
             }
             too_much => {
                 let needed = too_much.map_or(Amount::MAX, |(_, needed)| needed);
                 Err(LedgerError::Underfunded { account: transaction.sender(), balance, needed })
+            }
+        }
+    }
+
+    /// It has not expired, may be included this early, and is included once.
+    fn check_once(&self, transaction: &VerifiedTransaction) -> Result<(), LedgerError> {
+        let valid_until = transaction.payload().valid_until;
+        if valid_until < self.height {
+            return Err(LedgerError::Expired { valid_until, height: self.height });
+        }
+        let latest = self.height.saturating_add(transaction.payload().action.horizon());
+        if valid_until > latest {
+            return Err(LedgerError::TooDistant { valid_until, latest });
+        }
+        if self.with_seen(valid_until, |ids| ids.contains(&transaction.id()))? {
+            return Err(LedgerError::Repeated(transaction.id()));
+        }
+        Ok(())
+    }
+
+    fn with_seen<T>(
+        &self,
+        valid_until: Height,
+        use_them: impl FnOnce(&mut BTreeSet<TxId>) -> T,
+    ) -> Result<T, StateError> {
+        let mut seen = self.seen.borrow_mut();
+        if let Some(ids) = seen.get_mut(&valid_until) {
+            return Ok(use_them(ids));
+        }
+        let known = self.draft.before().seen(valid_until)?;
+        Ok(use_them(seen.entry(valid_until).or_insert(known)))
+    }
+
+    /// What an action takes from its sender, which it may do now.
+    fn spending(&self, action: &Action) -> Result<Amount, LedgerError> {
+        match action {
+            Action::SubmitBlobs { .. } => Ok(0),
+            Action::Transfer { amount, .. } => Ok(*amount),
+            Action::Reserve { rate, blocks, price_cap, .. } => {
+                self.purchase_price(*rate, *blocks, *price_cap)
+            }
+            Action::ExtendReservation { reservation, blocks, price_cap } => {
+                self.extension_price(*reservation, *blocks, *price_cap)
             }
         }
     }
@@ -132,43 +172,73 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         let receipt = self.check(transaction)?;
         let sender = transaction.sender();
         let tips = receipt.tip * receipt.shares;
-        self.withdraw(sender, receipt.charged)?;
+        self.withdraw(sender, receipt.charged + receipt.spent)?;
         self.deposit(proposer, tips)?;
-        self.base_fees += receipt.charged - tips;
-        if let Action::Transfer { to, amount } = transaction.payload().action {
-            self.withdraw(sender, amount)?;
-            self.deposit(to, amount)?;
+        self.revenue += receipt.charged - tips;
+        match &transaction.payload().action {
+            Action::SubmitBlobs { reservation: None, .. } => {}
+            Action::SubmitBlobs { reservation: Some(id), .. } => {
+                let spent = self.spend(*id, sender, receipt.shares)?;
+                self.draft.put(StateKey::Reservation(*id), spent.encode());
+            }
+            Action::Transfer { to, amount } => self.deposit(*to, *amount)?,
+            Action::Reserve { rate, blocks, signers, .. } => {
+                self.revenue += receipt.spent;
+                self.add_reservation(receipt.id, sender, *rate, *blocks, signers)?;
+            }
+            Action::ExtendReservation { reservation, blocks, .. } => {
+                self.revenue += receipt.spent;
+                self.extend_reservation(*reservation, *blocks)?;
+            }
         }
         self.used += receipt.shares;
-        self.seen.entry(transaction.payload().valid_until).or_default().push(receipt.id);
+        if receipt.reservation.is_none() {
+            self.used_on_demand += receipt.shares;
+        }
+        self.with_seen(transaction.payload().valid_until, |ids| ids.insert(receipt.id))?;
         Ok(receipt)
     }
 
     fn withdraw(&mut self, account: Address, amount: Amount) -> Result<(), LedgerError> {
-        let balance = self.balance(&account)?;
+        let balance = self.draft.balance(&account)?;
         let rest = balance.checked_sub(amount).ok_or(LedgerError::Underfunded {
             account,
             balance,
             needed: amount,
         })?;
-        self.balances.insert(account, rest);
+        self.draft.put_number(StateKey::Account(account), rest);
         Ok(())
     }
 
     /// The supply fits 64 bits (genesis), so no sum of balances overflows.
     fn deposit(&mut self, account: Address, amount: Amount) -> Result<(), StateError> {
-        let balance = self.balance(&account)?;
-        self.balances.insert(account, balance.saturating_add(amount));
+        let balance = self.draft.balance(&account)?;
+        self.draft.put_number(StateKey::Account(account), balance.saturating_add(amount));
         Ok(())
     }
 
-    /// Ends the block: splits the base fees, moves the excess, forgets expired ids.
+    /// Ends the block: splits the revenue, moves the excess, forgets what is over.
     pub fn finish(mut self) -> Result<StateUpdate, StateError> {
+        self.split_revenue()?;
+        let excess = self.rules.next(self.excess, self.used_on_demand.saturating_add(self.reserved));
+        self.draft.put_number(StateKey::Excess, excess);
+        self.end_reservations()?;
+        for (valid_until, ids) in self.seen.take() {
+            // Those that were only asked for are as they were.
+            if !ids.is_empty() {
+                self.draft.put(StateKey::Seen(valid_until), ids.iter().flat_map(|id| id.0).collect());
+            }
+        }
+        self.draft.delete(StateKey::Seen(self.height))?;
+        self.draft.finish(self.height)
+    }
+
+    fn split_revenue(&mut self) -> Result<(), StateError> {
         let genesis = self.genesis;
         let burn_percent = u64::from(genesis.parameters.burn_percent);
-        let to_validators = self.base_fees - percent(self.base_fees, burn_percent);
+        let to_validators = self.revenue - percent(self.revenue, burn_percent);
         let power: u64 = genesis.validators.iter().map(|v| u64::from(v.power)).sum();
-        let mut burned = self.base_fees;
+        let mut burned = self.revenue;
         for validator in &genesis.validators {
             let part = u128::from(to_validators) * u128::from(validator.power) / u128::from(power.max(1));
             let part = u64::try_from(part).unwrap_or(0);
@@ -177,29 +247,11 @@ impl<'a, S: StateStore> Ledger<'a, S> {
                 burned -= part;
             }
         }
-
-        let mut changes = BTreeMap::new();
-        let excess = self.rules.next(self.excess, self.used);
-        changes.insert(state::EXCESS.to_vec(), Some(excess.to_be_bytes().to_vec()));
         if burned > 0 {
-            let total = self.state.burned()?.saturating_add(burned);
-            changes.insert(state::BURNED.to_vec(), Some(total.to_be_bytes().to_vec()));
+            let total = self.draft.before().burned()?.saturating_add(burned);
+            self.draft.put_number(StateKey::Burned, total);
         }
-        for (account, balance) in self.balances {
-            changes.insert(state::account_key(&account), Some(balance.to_be_bytes().to_vec()));
-        }
-        for (valid_until, ids) in self.seen {
-            let key = state::seen_key(valid_until);
-            let mut all = self.state.get(&key)?.unwrap_or_default();
-            all.extend(ids.iter().flat_map(|id| id.0));
-            changes.insert(key, Some(all));
-        }
-        let expired = state::seen_key(self.height);
-        changes.remove(&expired);
-        if self.state.get(&expired)?.is_some() {
-            changes.insert(expired, None);
-        }
-        self.state.update(self.height, changes)
+        Ok(())
     }
 }
 
@@ -258,7 +310,24 @@ pub enum LedgerError {
         /// What it needs.
         needed: Amount,
     },
+    /// A reservation cannot be bought, extended or used like this.
+    #[error(transparent)]
+    Reservation(#[from] ReservationError),
     /// This node's storage failed.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+impl LedgerError {
+    /// Whether a later block could hold the same transaction although nobody pays anything in: prices fall, blocks
+    /// have room, buckets fill up.
+    pub fn may_pass(&self) -> bool {
+        use ReservationError::{SoldOut, Spent, TooDear};
+        matches!(
+            self,
+            Self::CapTooLow { .. }
+                | Self::BlockFull { .. }
+                | Self::Reservation(Spent { .. } | SoldOut { .. } | TooDear { .. })
+        )
+    }
 }

@@ -26,7 +26,10 @@ mod hex_text;
 mod ledger;
 mod outcome;
 mod proposal;
+mod reservation;
 mod state;
+mod state_key;
+mod state_proof;
 mod succession;
 mod transaction;
 
@@ -46,7 +49,12 @@ pub use hex_text::HexError;
 pub use ledger::{Ledger, LedgerError, Receipt};
 pub use outcome::{Outcome, Reason, TxStatus};
 pub use proposal::Proposal;
+pub use reservation::{
+    BURST_BLOCKS, RESERVED_BLOCKS_LIMIT, Reservation, ReservationError, ReservationId, SIGNERS_LIMIT,
+};
 pub use state::{MemoryState, State, StateError, StateStore, StateUpdate};
+pub use state_key::{StateKey, StateKeyError};
+pub use state_proof::{ProvenValue, StateProof, StateProofError};
 pub use succession::{Parent, is_early, verify_last_commit};
 pub use transaction::{
     Action, BlobHeader, KzgOpening, OTHER_HORIZON, Payload, SUBMIT_HORIZON, Submission, Transaction,

@@ -5,11 +5,14 @@
 //! | `account/` ‖ address | balance: u64 BE |
 //! | `excess` | fee market excess: u64 BE |
 //! | `burned` | nano burned since genesis: u64 BE |
-//! | `seen/` ‖ valid_until: u64 BE | ids of transactions that expire at that height, 32 bytes each |
+//! | `seen/` ‖ valid_until: u64 BE | ids of transactions that expire at that height, 32 bytes each, ascending |
+//! | `reserved` | shares a block that all reservations hold: u64 BE |
+//! | `reservation/` ‖ id: 32 | [`Reservation::encode`] |
+//! | `reservations-until/` ‖ height: u64 BE | ids of reservations that end at that height, 32 bytes each |
 //!
 //! A height is a version of the tree; what a block does not touch is shared with the version before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jmt::{
     JellyfishMerkleTree, KeyHash,
@@ -17,7 +20,14 @@ use jmt::{
 };
 use sha2::Sha256;
 
-use crate::{Amount, Height, address::Address, genesis::Genesis, transaction::TxId};
+use crate::{
+    Amount, Height,
+    address::Address,
+    genesis::Genesis,
+    reservation::{Reservation, ReservationId},
+    state_key::StateKey,
+    transaction::TxId,
+};
 
 /// Where the tree's nodes and values are kept. Implementations read what earlier [`StateUpdate`]s wrote.
 pub trait StateStore {
@@ -39,7 +49,90 @@ pub enum StateError {
     Malformed(&'static str),
 }
 
-struct Reader<'a, S>(&'a S);
+/// Values by key, before a block or in the middle of one, and what they mean.
+pub(crate) trait Values {
+    /// The bytes under `key`.
+    fn value(&self, key: StateKey) -> Result<Option<Vec<u8>>, StateError>;
+
+    fn number(&self, key: StateKey, name: &'static str) -> Result<u64, StateError> {
+        match self.value(key)? {
+            None => Ok(0),
+            Some(bytes) => bytes.try_into().map(u64::from_be_bytes).map_err(|_| StateError::Malformed(name)),
+        }
+    }
+
+    fn balance(&self, address: &Address) -> Result<Amount, StateError> {
+        self.number(StateKey::Account(*address), "account")
+    }
+
+    fn reserved(&self) -> Result<u64, StateError> {
+        self.number(StateKey::Reserved, "reserved")
+    }
+
+    fn reservation(&self, id: &ReservationId) -> Result<Option<Reservation>, StateError> {
+        self.value(StateKey::Reservation(*id))?.map(|bytes| Reservation::decode(&bytes)).transpose()
+    }
+}
+
+impl<S: StateStore> Values for State<'_, S> {
+    fn value(&self, key: StateKey) -> Result<Option<Vec<u8>>, StateError> {
+        let reader = Reader(self.store);
+        JellyfishMerkleTree::<_, Sha256>::new(&reader)
+            .get(KeyHash::with::<Sha256>(key.bytes()), self.version)
+            .map_err(|error| StateError::Store(format!("{error:#}")))
+    }
+}
+
+/// Changes over a state that has not been written yet.
+#[derive(Debug)]
+pub(crate) struct Draft<'a, S> {
+    state: State<'a, S>,
+    changes: BTreeMap<StateKey, Option<Vec<u8>>>,
+}
+
+impl<S: StateStore> Values for Draft<'_, S> {
+    fn value(&self, key: StateKey) -> Result<Option<Vec<u8>>, StateError> {
+        match self.changes.get(&key) {
+            Some(value) => Ok(value.clone()),
+            None => self.state.value(key),
+        }
+    }
+}
+
+impl<'a, S: StateStore> Draft<'a, S> {
+    pub(crate) fn over(state: State<'a, S>) -> Self {
+        Self { state, changes: BTreeMap::new() }
+    }
+
+    /// The state before any change.
+    pub(crate) fn before(&self) -> &State<'a, S> {
+        &self.state
+    }
+
+    pub(crate) fn put(&mut self, key: StateKey, value: Vec<u8>) {
+        self.changes.insert(key, Some(value));
+    }
+
+    pub(crate) fn put_number(&mut self, key: StateKey, number: u64) {
+        self.put(key, number.to_be_bytes().to_vec());
+    }
+
+    /// Deletes what is there.
+    pub(crate) fn delete(&mut self, key: StateKey) -> Result<(), StateError> {
+        self.changes.remove(&key);
+        if self.state.value(key)?.is_some() {
+            self.changes.insert(key, None);
+        }
+        Ok(())
+    }
+
+    /// Writes the changes as version `version`.
+    pub(crate) fn finish(self, version: Height) -> Result<StateUpdate, StateError> {
+        self.state.update(version, self.changes)
+    }
+}
+
+pub(crate) struct Reader<'a, S>(pub(crate) &'a S);
 
 impl<S: StateStore> TreeReader for Reader<'_, S> {
     fn get_node_option(&self, key: &NodeKey) -> anyhow::Result<Option<Node>> {
@@ -70,17 +163,6 @@ impl<S> Clone for State<'_, S> {
 }
 impl<S> Copy for State<'_, S> {}
 
-pub(crate) fn account_key(address: &Address) -> Vec<u8> {
-    [b"account/", &address.as_bytes()[..]].concat()
-}
-
-pub(crate) fn seen_key(valid_until: Height) -> Vec<u8> {
-    [b"seen/", &valid_until.to_be_bytes()[..]].concat()
-}
-
-pub(crate) const EXCESS: &[u8] = b"excess";
-pub(crate) const BURNED: &[u8] = b"burned";
-
 impl<'a, S: StateStore> State<'a, S> {
     /// The state after the block of `version`, 0 for genesis.
     pub fn at(store: &'a S, version: Height) -> Self {
@@ -92,11 +174,8 @@ impl<'a, S: StateStore> State<'a, S> {
         self.version
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        let reader = Reader(self.store);
-        JellyfishMerkleTree::<_, Sha256>::new(&reader)
-            .get(KeyHash::with::<Sha256>(key), self.version)
-            .map_err(|error| StateError::Store(format!("{error:#}")))
+    pub(crate) fn store(&self) -> &'a S {
+        self.store
     }
 
     /// The root, `app_hash` of the next header.
@@ -108,44 +187,55 @@ impl<'a, S: StateStore> State<'a, S> {
             .map_err(|error| StateError::Store(format!("{error:#}")))
     }
 
-    fn number(&self, key: &[u8], name: &'static str) -> Result<u64, StateError> {
-        match self.get(key)? {
-            None => Ok(0),
-            Some(bytes) => bytes.try_into().map(u64::from_be_bytes).map_err(|_| StateError::Malformed(name)),
-        }
-    }
-
     /// An account's balance; zero for one never touched.
     pub fn balance(&self, address: &Address) -> Result<Amount, StateError> {
-        self.number(&account_key(address), "account")
+        Values::balance(self, address)
     }
 
     /// The fee market's excess.
     pub fn excess(&self) -> Result<u64, StateError> {
-        self.number(EXCESS, "excess")
+        self.number(StateKey::Excess, "excess")
     }
 
     /// Nano burned since genesis.
     pub fn burned(&self) -> Result<Amount, StateError> {
-        self.number(BURNED, "burned")
+        self.number(StateKey::Burned, "burned")
+    }
+
+    /// Shares a block that all reservations hold.
+    pub fn reserved(&self) -> Result<u64, StateError> {
+        Values::reserved(self)
+    }
+
+    /// A reservation that is not over.
+    pub fn reservation(&self, id: &ReservationId) -> Result<Option<Reservation>, StateError> {
+        Values::reservation(self, id)
     }
 
     /// Whether the transaction is in the chain, of those that have not expired.
     pub fn has_seen(&self, id: &TxId, valid_until: Height) -> Result<bool, StateError> {
-        let ids = self.get(&seen_key(valid_until))?.unwrap_or_default();
-        Ok(ids.chunks(32).any(|seen| seen == id.0))
+        Ok(self.seen(valid_until)?.contains(id))
+    }
+
+    pub(crate) fn seen(&self, valid_until: Height) -> Result<BTreeSet<TxId>, StateError> {
+        let bytes = self.value(StateKey::Seen(valid_until))?.unwrap_or_default();
+        let (ids, rest) = bytes.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err(StateError::Malformed("seen"));
+        }
+        Ok(ids.iter().copied().map(TxId).collect())
     }
 
     /// Writes `changes` (`None` deletes) as version `version`.
     pub(crate) fn update(
         &self,
         version: Height,
-        changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+        changes: BTreeMap<StateKey, Option<Vec<u8>>>,
     ) -> Result<StateUpdate, StateError> {
         let failed = |error: String| StateError::Store(error);
         let reader = Reader(self.store);
         let tree = JellyfishMerkleTree::<_, Sha256>::new(&reader);
-        let changes = changes.into_iter().map(|(key, value)| (KeyHash::with::<Sha256>(key), value));
+        let changes = changes.into_iter().map(|(key, value)| (KeyHash::with::<Sha256>(key.bytes()), value));
         let (root, batch) = tree.put_value_set(changes, version).map_err(|e| failed(format!("{e:#}")))?;
         let bytes = |key: &NodeKey| borsh::to_vec(key).map_err(|e| failed(e.to_string()));
         let node = |node: &Node| borsh::to_vec(node).map_err(|e| failed(e.to_string()));
@@ -191,15 +281,14 @@ pub struct StateUpdate {
 impl StateUpdate {
     /// The state at genesis: the accounts' balances.
     pub fn genesis(genesis: &Genesis) -> Result<Self, StateError> {
-        let mut changes = BTreeMap::from([
-            (EXCESS.to_vec(), Some(0u64.to_be_bytes().to_vec())),
-            (BURNED.to_vec(), Some(0u64.to_be_bytes().to_vec())),
-        ]);
-        for account in &genesis.accounts {
-            changes.insert(account_key(&account.address), Some(account.balance.to_be_bytes().to_vec()));
-        }
         let empty = MemoryState::default();
-        State::at(&empty, 0).update(0, changes)
+        let mut draft = Draft::over(State::at(&empty, 0));
+        draft.put_number(StateKey::Excess, 0);
+        draft.put_number(StateKey::Burned, 0);
+        for account in &genesis.accounts {
+            draft.put_number(StateKey::Account(account.address), account.balance);
+        }
+        draft.finish(0)
     }
 }
 

@@ -10,9 +10,10 @@ use crate::{
     address::{Address, KeyError},
     codec::{self, DecodeError},
     eip712::Domain,
-    fees::blob_shares,
+    fees::{FeeRules, blob_shares},
     genesis::Parameters,
     hex_text::hex_text,
+    reservation::{self, ReservationId},
 };
 
 /// Bytes of one EIP-4844 blob, the unit of its foreign commitment.
@@ -132,6 +133,8 @@ pub enum Action {
     SubmitBlobs {
         /// The blobs, in the submitter's order.
         blobs: Vec<BlobHeader>,
+        /// The reservation that pays; the sender's account unless told.
+        reservation: Option<ReservationId>,
     },
     /// Moves money.
     Transfer {
@@ -140,6 +143,63 @@ pub enum Action {
         /// In nano.
         amount: Amount,
     },
+    /// Buys a reservation; its id is the transaction's.
+    Reserve {
+        /// Shares a block.
+        rate: u64,
+        /// For how many blocks, from the next one on.
+        blocks: u64,
+        /// Who may submit from it besides the sender, ascending.
+        signers: Vec<Address>,
+        /// The most that the reservation may cost, in nano, besides this transaction's own fee.
+        price_cap: Amount,
+    },
+    /// Extends a reservation, whoever owns it.
+    ExtendReservation {
+        /// Which one.
+        reservation: ReservationId,
+        /// By how many blocks.
+        blocks: u64,
+        /// The most that the extension may cost, in nano.
+        price_cap: Amount,
+    },
+}
+
+impl Action {
+    /// The most that it takes from the sender besides the transaction's fee, in nano.
+    pub fn spends(&self) -> Amount {
+        match self {
+            Self::SubmitBlobs { .. } => 0,
+            Self::Transfer { amount, .. } => *amount,
+            Self::Reserve { price_cap, .. } | Self::ExtendReservation { price_cap, .. } => *price_cap,
+        }
+    }
+
+    /// How far ahead `valid_until` may lie, in blocks.
+    pub fn horizon(&self) -> Height {
+        match self {
+            Self::SubmitBlobs { .. } => SUBMIT_HORIZON,
+            _ => OTHER_HORIZON,
+        }
+    }
+
+    /// Checks what needs neither ledger nor signature.
+    fn check(&self, parameters: &Parameters) -> Result<(), TransactionError> {
+        match self {
+            Self::SubmitBlobs { blobs, .. } => {
+                let limit = parameters.blobs_per_transaction as usize;
+                if blobs.is_empty() || blobs.len() > limit {
+                    return Err(TransactionError::BlobCount { got: blobs.len(), limit });
+                }
+                blobs.iter().enumerate().try_for_each(|(at, blob)| blob.check(at, parameters))
+            }
+            Self::Transfer { .. } => Ok(()),
+            Self::Reserve { rate, blocks, signers, .. } => {
+                reservation::check_purchase(&FeeRules::new(parameters), *rate, *blocks, signers)
+            }
+            Self::ExtendReservation { blocks, .. } => reservation::check_blocks(*blocks),
+        }
+    }
 }
 
 /// What is signed.
@@ -157,6 +217,21 @@ pub struct Payload {
     pub tip: u64,
     /// What it does.
     pub action: Action,
+}
+
+impl Payload {
+    /// The reservation that pays for its blobs.
+    pub fn reservation(&self) -> Option<ReservationId> {
+        match self.action {
+            Action::SubmitBlobs { reservation, .. } => reservation,
+            _ => None,
+        }
+    }
+
+    /// The most that including it takes from the sender when it counts `shares` shares, in nano.
+    pub fn cost_limit(&self, shares: u64) -> Amount {
+        self.fee_cap.saturating_mul(shares).saturating_add(self.action.spends())
+    }
 }
 
 /// A signed payload; nothing about it has been checked.
@@ -189,8 +264,8 @@ impl Transaction {
     /// The blobs' headers; empty for other kinds.
     pub fn blobs(&self) -> &[BlobHeader] {
         match &self.payload.action {
-            Action::SubmitBlobs { blobs } => blobs,
-            Action::Transfer { .. } => &[],
+            Action::SubmitBlobs { blobs, .. } => blobs,
+            _ => &[],
         }
     }
 
@@ -208,14 +283,9 @@ impl Transaction {
         domain: &Domain,
         parameters: &Parameters,
     ) -> Result<VerifiedTransaction, TransactionError> {
-        if let Action::SubmitBlobs { blobs } = &self.payload.action {
-            let limit = parameters.blobs_per_transaction as usize;
-            if blobs.is_empty() || blobs.len() > limit {
-                return Err(TransactionError::BlobCount { got: blobs.len(), limit });
-            }
-            for (at, blob) in blobs.iter().enumerate() {
-                blob.check(at, parameters)?;
-            }
+        self.payload.action.check(parameters)?;
+        if self.payload.reservation().is_some() && (self.payload.fee_cap, self.payload.tip) != (0, 0) {
+            return Err(TransactionError::ReservedFee);
         }
         let claimed: Vec<_> = self
             .blobs()
@@ -401,6 +471,36 @@ pub enum TransactionError {
         /// Shares allowed.
         limit: u64,
     },
+    /// A reservation has paid already.
+    #[error("fee_cap: a submission from a reservation pays nothing more; set fee cap and tip to 0")]
+    ReservedFee,
+    /// Nothing, or more than can be reserved.
+    #[error("rate: 1 to {limit} shares a block can be reserved, got {got}")]
+    ReservedRate {
+        /// Shares a block asked for.
+        got: u64,
+        /// Shares a block allowed.
+        limit: u64,
+    },
+    /// Not at all, or too long.
+    #[error("blocks: a reservation is paid for 1 to {limit} blocks, got {got}")]
+    ReservedBlocks {
+        /// Blocks asked for.
+        got: u64,
+        /// Blocks allowed.
+        limit: u64,
+    },
+    /// Too many.
+    #[error("signers: at most {limit}, got {got}")]
+    SignerCount {
+        /// Signers named.
+        got: usize,
+        /// Signers allowed.
+        limit: usize,
+    },
+    /// Not a sorted set.
+    #[error("signers: must ascend, each once")]
+    SignerOrder,
     /// No key made this signature.
     #[error("signature: {0}")]
     Signature(KeyError),
@@ -429,6 +529,10 @@ impl TransactionError {
             Self::ReservedNamespace { .. } => "blobs.namespace",
             Self::ForeignOrder { .. } => "blobs.foreign",
             Self::KzgCount { .. } | Self::KzgOpenings { .. } => "kzg",
+            Self::ReservedFee => "fee_cap",
+            Self::ReservedRate { .. } => "rate",
+            Self::ReservedBlocks { .. } => "blocks",
+            Self::SignerCount { .. } | Self::SignerOrder => "signers",
             Self::Signature(_) | Self::WrongSigner { .. } => "signature",
         }
     }

@@ -9,12 +9,12 @@ use std::{
 use async_trait::async_trait;
 use blob_api::{
     AccountState, Backend, BlobLocation, BlobName, FaucetError, Found, Info, NamespaceAnswer, NodeStatus,
-    PriceState, SubmitError, TxRecord, check_submission,
+    PriceState, StateAnswer, SubmitError, TxRecord, check_submission,
 };
 use bytes::Bytes;
 use chain::{
     Action, Address, Amount, Candidate, Height, LightBlock, NANO_PER_WEFT, Outcome, Payload, Reason,
-    SecretKey, Submission, Transaction, TxId, TxStatus,
+    SecretKey, State, StateKey, Submission, Transaction, TxId, TxStatus,
 };
 use erasure::{Namespace, NamespaceProof};
 use network::Network;
@@ -177,6 +177,17 @@ impl Backend for Api {
         AccountState {
             balance: self.node.state().balance(&address).unwrap_or_default(),
             pending: self.node.pool.pending(address),
+        }
+    }
+
+    async fn state(&self, key: StateKey) -> Found<StateAnswer> {
+        let height = self.node.tip();
+        let Some(before) = height.checked_sub(1) else {
+            return Outcome::Unreachable(Reason::Behind { height: 1, tip: height });
+        };
+        match State::at(&self.node.store, before).prove(&key) {
+            Ok((value, proof)) => Outcome::Data(StateAnswer { height, value, proof }),
+            Err(error) => storage(&error.into()),
         }
     }
 

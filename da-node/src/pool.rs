@@ -11,8 +11,8 @@ use std::{
 
 use blob_api::{SubmitError, TxRecord};
 use chain::{
-    Action, Address, Amount, Candidate, CheckedBlob, Genesis, Height, Ledger, LedgerError, State, StateStore,
-    TxId, TxStatus, VerifiedTransaction,
+    Address, Amount, Candidate, CheckedBlob, Genesis, Height, Ledger, LedgerError, State, StateStore, TxId,
+    TxStatus, VerifiedTransaction,
 };
 use lru::LruCache;
 use tokio::sync::watch;
@@ -62,12 +62,7 @@ impl Entry {
 
 /// The most that a transaction may take from its sender.
 fn most(transaction: &VerifiedTransaction) -> Amount {
-    let payload = transaction.payload();
-    let moved = match payload.action {
-        Action::Transfer { amount, .. } => amount,
-        Action::SubmitBlobs { .. } => 0,
-    };
-    payload.fee_cap.saturating_mul(transaction.shares()).saturating_add(moved)
+    transaction.payload().cost_limit(transaction.shares())
 }
 
 fn record(transaction: &VerifiedTransaction, status: TxStatus) -> TxRecord {
@@ -211,9 +206,12 @@ impl Pool {
         self.lock().bodies.get(commitment).map(|(blob, _)| blob.clone())
     }
 
-    /// Whether some transaction would pay `base_fee` now.
+    /// Whether some transaction would pay `base_fee` now, or has paid.
     pub(crate) fn has_work(&self, base_fee: u64) -> bool {
-        self.lock().entries().any(|entry| entry.transaction().payload().fee_cap >= base_fee)
+        self.lock().entries().any(|entry| {
+            let payload = entry.transaction().payload();
+            payload.fee_cap >= base_fee || payload.reservation().is_some()
+        })
     }
 
     /// Transactions and bytes held.
@@ -269,7 +267,8 @@ impl Pool {
             for entry in inner.by_arrival.values_mut() {
                 entry.included = None;
                 match ledger.check(entry.transaction()) {
-                    Ok(_) | Err(LedgerError::CapTooLow { .. } | LedgerError::BlockFull { .. }) => {}
+                    Ok(_) => {}
+                    Err(error) if error.may_pass() => {}
                     Err(LedgerError::State(error)) => return Err(error),
                     Err(LedgerError::Expired { .. }) => {
                         ended.push((entry.transaction().id(), TxStatus::Expired));

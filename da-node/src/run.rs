@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, anyhow, bail};
 use axum::{Router, routing::get};
 use chain::{Checkpoint, Height, NetworkConfig};
-use consensus::Timeouts;
+use consensus::{Application, Timeouts};
 use network::{Keypair, Kind, Multiaddr, Network, Topic};
 use prometheus_client::registry::Registry;
 use tendermint::{account, chain::Id as ChainId};
@@ -48,6 +48,15 @@ pub struct RunningNode {
 
 /// Starts the node of `home`. It ends by itself once it has committed height `halt`, if that is given.
 pub async fn start(home: &Home, halt: Option<Height>) -> Result<RunningNode> {
+    start_as(home, halt, |app| app).await
+}
+
+/// As [`start`], with what consensus drives wrapped into something else: a validator that misbehaves, for a test.
+pub async fn start_as(
+    home: &Home,
+    halt: Option<Height>,
+    wrap: impl FnOnce(Arc<dyn Application>) -> Arc<dyn Application>,
+) -> Result<RunningNode> {
     let (config, genesis) = (home.config()?, home.genesis()?);
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -91,7 +100,8 @@ pub async fn start(home: &Home, halt: Option<Height>) -> Result<RunningNode> {
     engine_config.validator_seed = validator_seed;
     engine_config.timeouts =
         Timeouts { propose: Duration::from_millis(config.propose_timeout_ms), ..Timeouts::default() };
-    let engine = consensus::start(engine_config, agree.clone()).await.context("consensus did not start")?;
+    let engine =
+        consensus::start(engine_config, wrap(agree.clone())).await.context("consensus did not start")?;
     agree.set_engine(engine.clone());
 
     let faucet =

@@ -72,7 +72,8 @@ impl TestChain {
         valid_until: Height,
         blobs: Vec<Arc<CheckedBlob>>,
     ) -> Candidate {
-        let action = Action::SubmitBlobs { blobs: blobs.iter().map(|blob| blob.header().clone()).collect() };
+        let headers = blobs.iter().map(|blob| blob.header().clone()).collect();
+        let action = Action::SubmitBlobs { blobs: headers, reservation: None };
         self.sign(from, salt, valid_until, action, blobs)
     }
 

@@ -1,4 +1,5 @@
-//! How fast squares are extended and committed on one thread, in megabytes of original data a second.
+//! How fast squares are extended and committed, in megabytes of original data a second: on one thread, or as
+//! many as the argument says.
 #![allow(clippy::unwrap_used, reason = "a measurement that fails may stop")]
 
 use std::{num::NonZeroUsize, time::Instant};
@@ -9,7 +10,8 @@ use erasure::{
 };
 
 fn main() {
-    let mut committer = Committer::new(NonZeroUsize::MIN);
+    let threads = std::env::args().nth(1).map_or(NonZeroUsize::MIN, |threads| threads.parse().unwrap());
+    let mut committer = Committer::new(threads);
     for k in [32, 64, 128, 256, 512] {
         let width = Width::new(k).unwrap();
         let bytes: Vec<u8> =

@@ -6,21 +6,24 @@
 //! rows of new cells    their trees
 //! ```
 //!
-//! Each step is split over the threads, by rows or by columns, and takes a few lines at a time. Their
-//! trees are reduced to [`TOP`] nodes each: below that, lanes of [`many`] would run empty, so the tops of
-//! all lines are reduced together. What is computed does not depend on the number of threads.
+//! Each step is split into parts, of rows or of columns, that threads take as they come free ([`Step`]); all
+//! go on to the next step once every part of the one before is done. A part takes a few lines at a time.
+//! Their trees are reduced to [`TOP`] nodes each: below that, lanes of [`many`] would run empty, so the tops
+//! of all lines are reduced together. What is computed does not depend on the number of threads.
 
-use std::{mem, num::NonZeroUsize, ops::Deref, thread};
+mod step;
+
+use std::{iter, mem, num::NonZeroUsize, ops::Deref, thread};
 
 use crate::{
     Cell, CommittedSquare, Digest, Index, OriginalSquare, Width,
     code::{Encoder, Line},
-    commitment::inner,
     many,
     simd::{Cells, Stream, prefetch},
     square::{ExtendedSquare, stride},
     tree::Tree,
 };
+use step::Step;
 
 /// Lines that are done together. Four columns' digests fill two cache lines of each row.
 const LINES: usize = 4;
@@ -32,6 +35,10 @@ const BATCH: usize = 16;
 /// Nodes that a line's tree is reduced to by itself: as many as a line of the narrowest square has, and
 /// sixteen lanes' worth for all lines that are done together.
 const TOP: usize = 4;
+
+/// Parts of a step for each thread, where there are several: a thread that starts late or is interrupted
+/// leaves its share to the others.
+const PARTS: usize = 2;
 
 /// Extends and commits squares on a fixed number of threads, keeping buffers from one to the next.
 ///
@@ -80,33 +87,46 @@ impl Committer {
         let (row_tops, column_tops) = self.tops.split_at_mut(n * TOP);
         let (upper_tops, lower_tops) = row_tops.split_at_mut(k * TOP);
 
-        let rows = k.div_ceil(threads);
-        let parts = shares.chunks(rows * row).take(threads).zip(upper.chunks_mut(rows * stride));
-        let parts = parts.zip(upper_digests.chunks_mut(rows * stride)).zip(upper_tops.chunks_mut(rows * TOP));
-        run(&mut self.workers, parts, |worker, (((shares, cells), digests), tops)| {
-            worker.rows(shares.chunks_exact(row), cells, digests, tops);
-        });
+        let parts = if threads == 1 { 1 } else { threads * PARTS };
+        let rows = k.div_ceil(parts).next_multiple_of(LINES);
+        let columns = (n / LINES).div_ceil(parts) * LINES;
+        let from = shares.chunks(rows * row).zip(upper.chunks_mut(rows * stride));
+        let from = from.zip(upper_digests.chunks_mut(rows * stride)).zip(upper_tops.chunks_mut(rows * TOP));
+        let upper_rows = Step::new(k.div_ceil(rows), from);
+        let lower = split_columns(lower, width, columns);
+        let from = lower.into_iter().zip(split_columns(lower_digests, width, columns));
+        let all_columns = Step::new(n.div_ceil(columns), from.zip(column_tops.chunks_mut(columns * TOP)));
+        let lower_rows = Step::new(k.div_ceil(rows), lower_tops.chunks_mut(rows * TOP));
 
-        let columns = (n / LINES).div_ceil(threads) * LINES;
-        let (upper, upper_digests) = (&*upper, &*upper_digests);
-        let parts = split_columns(lower, width, columns).into_iter().zip(split_columns(
-            lower_digests,
-            width,
-            columns,
-        ));
-        let parts = parts.zip(column_tops.chunks_mut(columns * TOP)).enumerate();
-        run(&mut self.workers, parts, |worker, (part, ((mut cells, mut digests), tops))| {
-            worker.columns(part * columns, (upper, upper_digests), &mut cells, &mut digests, tops);
-        });
-
-        let parts = lower_digests.chunks(rows * stride).zip(lower_tops.chunks_mut(rows * TOP));
-        run(&mut self.workers, parts, |worker, (digests, tops)| {
-            worker.row_trees(digests, tops);
+        let work = |worker: &mut Worker| {
+            upper_rows.work(|_, (((shares, cells), digests), tops)| {
+                worker.rows(shares.chunks_exact(row), cells, digests, tops);
+                (&*cells, &*digests)
+            });
+            let upper = upper_rows.results().flat_map(|(cells, digests)| {
+                let rows = cells.chunks_exact(stride).zip(digests.chunks_exact(stride));
+                rows.map(|(cells, digests)| Row { cells, digests })
+            });
+            let upper: Vec<Row<'_>> = upper.collect();
+            all_columns.work(|part, ((mut cells, mut digests), tops)| {
+                worker.columns(part * columns, &upper, &mut cells, &mut digests, tops);
+                digests.into_iter().map(|row| &*row).collect::<Vec<_>>()
+            });
+            let lower: Vec<_> = all_columns.results().collect();
+            lower_rows.work(|part, tops| {
+                worker.row_trees(tops, |i| lower.iter().map(move |pieces| pieces[part * rows + i]));
+            });
+        };
+        let (mut workers, work) = (self.workers.iter_mut(), &work);
+        let own = workers.next();
+        thread::scope(|scope| {
+            workers.for_each(|worker| drop(scope.spawn(move || work(worker))));
+            own.into_iter().for_each(work);
         });
 
         let mut roots = vec![[0; 32]; 2 * n];
         reduce(&self.tops, &mut roots, &mut self.workers[0].nodes);
-        ExtendedSquare::new(width, cells, digests, Tree::new(roots, inner))
+        ExtendedSquare::new(width, cells, digests, Tree::complete(roots))
     }
 }
 
@@ -114,22 +134,6 @@ impl Committer {
 fn take<T, B: Default + Deref<Target = [T]>>(kept: &mut B, len: usize, new: impl FnOnce(usize) -> B) -> B {
     let kept = mem::take(kept);
     if kept.len() == len { kept } else { new(len) }
-}
-
-/// Gives each part to a worker, the first to the caller's thread.
-fn run<P: Send>(
-    workers: &mut [Worker],
-    parts: impl Iterator<Item = P>,
-    work: impl Fn(&mut Worker, P) + Sync,
-) {
-    let (mut jobs, work) = (workers.iter_mut().zip(parts), &work);
-    let own = jobs.next();
-    thread::scope(|scope| {
-        for (worker, part) in jobs {
-            scope.spawn(move || work(worker, part));
-        }
-        own.into_iter().for_each(|(worker, part)| work(worker, part));
-    });
 }
 
 /// Rows of 2k, cut into parts of so many columns.
@@ -198,16 +202,25 @@ impl Worker {
                 cells[at..].iter_mut().zip(from).for_each(|(to, from)| stream.copy(to, from));
             }
         }
-        self.row_trees(digests, tops);
+        self.row_trees(tops, |i| iter::once(&digests[i * stride..][..n]));
     }
 
-    /// The tops of rows' trees.
-    fn row_trees(&mut self, digests: &[Digest], tops: &mut [Digest]) {
-        let (n, stride) = (self.encoder.width().extended(), stride(self.encoder.width()));
-        for (digests, tops) in digests.chunks(LINES * stride).zip(tops.chunks_mut(LINES * TOP)) {
-            let rows = digests.chunks_exact(stride);
-            let leaves = &mut self.leaves[..rows.len() * n];
-            rows.zip(leaves.chunks_exact_mut(n)).for_each(|(row, leaves)| leaves.copy_from_slice(&row[..n]));
+    /// The tops of rows' trees; `row` gives the leaves of one, in pieces.
+    fn row_trees<'a, P: Iterator<Item = &'a [Digest]>>(
+        &mut self,
+        tops: &mut [Digest],
+        row: impl Fn(usize) -> P,
+    ) {
+        let n = self.encoder.width().extended();
+        for (group, tops) in tops.chunks_mut(LINES * TOP).enumerate() {
+            let leaves = &mut self.leaves[..tops.len() / TOP * n];
+            for (i, leaves) in leaves.chunks_exact_mut(n).enumerate() {
+                let mut at = 0;
+                for piece in row(group * LINES + i) {
+                    leaves[at..at + piece.len()].copy_from_slice(piece);
+                    at += piece.len();
+                }
+            }
             reduce(leaves, tops, &mut self.nodes);
         }
     }
@@ -216,19 +229,19 @@ impl Worker {
     fn columns(
         &mut self,
         first: usize,
-        upper: (&[Cell], &[Digest]),
+        upper: &[Row<'_>],
         lower: &mut [&mut [Cell]],
         digests: &mut [&mut [Digest]],
         tops: &mut [Digest],
     ) {
         let width = self.encoder.width();
-        let (k, n, stride) = (width.get(), width.extended(), stride(width));
+        let (k, n) = (width.get(), width.extended());
         let mut stream = Stream::new();
         for (group, tops) in tops.chunks_exact_mut(LINES * TOP).enumerate() {
             let here = group * LINES..(group + 1) * LINES;
             for (column, leaves) in here.clone().zip(self.leaves.chunks_exact_mut(n)) {
-                let source = Column { cells: upper.0, stride, column: first + column };
-                let next = Column { cells: upper.0, stride, column: (first + column + 1) % n };
+                let source = Column { rows: upper, column: first + column };
+                let next = Column { rows: upper, column: (first + column + 1) % n };
                 self.encoder.encode(&source, &mut &mut *self.parity);
                 for (at, leaves) in (0..k).step_by(BATCH).zip(leaves[k..].chunks_mut(BATCH)) {
                     let from = &self.parity[at..][..leaves.len()];
@@ -241,7 +254,7 @@ impl Worker {
                 }
             }
             for (i, digests) in digests.iter_mut().enumerate() {
-                let above = &upper.1[i * stride + first..][here.clone()];
+                let above = &upper[i].digests[first..][here.clone()];
                 let leaves = self.leaves.chunks_exact_mut(n);
                 for ((leaves, above), below) in leaves.zip(above).zip(&mut digests[here.clone()]) {
                     leaves[i] = *above;
@@ -253,15 +266,20 @@ impl Worker {
     }
 }
 
-/// A column of rows that lie one after the other.
-struct Column<'a> {
+/// A row of the upper half that is done.
+struct Row<'a> {
     cells: &'a [Cell],
-    stride: usize,
+    digests: &'a [Digest],
+}
+
+/// A column of the upper half.
+struct Column<'a> {
+    rows: &'a [Row<'a>],
     column: usize,
 }
 
 impl Line for Column<'_> {
     fn cell(&self, i: usize) -> &Cell {
-        &self.cells[i * self.stride + self.column]
+        &self.rows[i].cells[self.column]
     }
 }

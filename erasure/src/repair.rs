@@ -18,60 +18,23 @@
 //! [`RepairError::NotEnough`].
 
 mod inconsistency;
+mod outcome;
 mod paths;
+mod solve;
+mod unlock;
 
 pub use inconsistency::{Inconsistency, LineRoot};
+pub use outcome::{RepairError, RepairedSquare};
+pub use unlock::Unlock;
 
 use std::{fmt, num::NonZeroUsize};
 
 use crate::{
-    Axis, Cell, CommittedSquare, Committer, Coordinates, DataRootParts, Digest, Index, OriginalSquare,
-    SHARE_BYTES, Sample, VerifiedLine, VerifiedSample, Width,
-    code::Decoder,
-    many,
-    proof::Hex,
-    square::{ExtendedSquare, lines},
+    Axis, Cell, Committer, Coordinates, DataRootParts, Digest, SHARE_BYTES, VerifiedLine,
+    VerifiedLineSamples, VerifiedSample, Width, square::lines,
 };
 use paths::Paths;
-
-/// The square cannot be repaired, or not from this.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RepairError {
-    /// Parts, a cell or an index of another block. At fault: the caller.
-    #[error("repairing the block with data root {}, got a part of {}", Hex(expected), Hex(got))]
-    OtherBlock {
-        /// The data root under repair.
-        expected: Digest,
-        /// The other.
-        got: Digest,
-    },
-    /// The cells held do not decode. Nobody is at fault: add more, [`Repair::unlock`] says which, and
-    /// finish again.
-    #[error("not enough cells: {missing} of {cells} still missing, and no line can be decoded")]
-    NotEnough {
-        /// Cells neither held nor decoded.
-        missing: usize,
-        /// Cells of the square.
-        cells: usize,
-    },
-    /// The block contradicts itself; with it, a fraud proof can be made.
-    #[error("the block commits to {0}")]
-    Inconsistent(Box<Inconsistency>),
-}
-
-/// What is needed to decode a line, and to compare it with its root.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unlock {
-    /// Row or column.
-    pub axis: Axis,
-    /// Which, below 2k.
-    pub index: usize,
-    /// How many more cells.
-    pub needed: usize,
-    /// Any of these will do, proven through this line's tree.
-    pub cells: Vec<Coordinates>,
-}
+use solve::Work;
 
 /// How a cell is held.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -102,6 +65,10 @@ impl Holding {
 }
 
 /// A square under repair.
+///
+/// It holds about five times the original square's bytes. Whoever repairs one block after the other keeps a
+/// `Repair` and a [`Committer`], and calls [`restart`](Self::restart), [`finish_with`](Self::finish_with) and
+/// [`Committer::recycle`]: in new memory, finding its pages takes as long again as the repair.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Repair {
     data_root: Digest,
@@ -117,33 +84,8 @@ pub struct Repair {
     missing_original: usize,
 }
 
-/// Buffers for a line at work.
-struct Work {
-    decoder: Decoder,
-    cells: Vec<Cell>,
-    given: Vec<bool>,
-    tree: Vec<Digest>,
-}
-
-impl Work {
-    fn new(width: Width) -> Self {
-        let n = width.extended();
-        let (cells, given) = (vec![[0; SHARE_BYTES]; n], vec![false; n]);
-        Self { decoder: Decoder::new(width), cells, given, tree: vec![[0; 32]; 2 * n] }
-    }
-
-    /// Computes the tree over the cells; its root.
-    fn root(&mut self) -> Digest {
-        let n = self.cells.len();
-        self.tree.resize(2 * n, [0; 32]);
-        many::leaves(&self.cells, &mut self.tree[n..]);
-        paths::complete(&mut self.tree);
-        self.tree[1]
-    }
-}
-
 impl Repair {
-    /// Starts with no cells of the block with this data root.
+    /// Starts with no cells of the block with this data root, in new buffers.
     ///
     /// # Errors
     /// The parts are another data root's.
@@ -193,13 +135,18 @@ impl Repair {
     /// It is another block's, or differs from one proven through the other of its lines.
     pub fn add(&mut self, sample: &VerifiedSample) -> Result<(), RepairError> {
         self.check_block(sample.data_root())?;
-        let at = sample.coordinates();
-        let places = (at.position(self.width()), at.axis.leaf(self.width(), at.line()));
-        let (Some(position), Some(line)) = places else {
-            return Ok(());
-        };
-        self.paths.learn(line, sample.sample());
-        self.prove(position, sample.cell(), at.axis)
+        self.paths.learn(sample.sample());
+        self.add_cell(sample.coordinates(), sample.cell())
+    }
+
+    /// Adds cells of a line that were proven together.
+    ///
+    /// # Errors
+    /// They are another block's, or one differs from one proven through its other line.
+    pub fn add_samples(&mut self, samples: &VerifiedLineSamples) -> Result<(), RepairError> {
+        self.check_block(samples.data_root())?;
+        self.paths.learn_together(samples.samples());
+        samples.cells().try_for_each(|(at, cell)| self.add_cell(at, cell))
     }
 
     /// Adds a whole line.
@@ -219,32 +166,15 @@ impl Repair {
         self.settle(axis, index, &mut work)
     }
 
+    /// Takes in a cell whose path is known.
+    fn add_cell(&mut self, at: Coordinates, cell: &Cell) -> Result<(), RepairError> {
+        at.position(self.width()).map_or(Ok(()), |position| self.prove(position, cell, at.axis))
+    }
+
     /// (row, column) of every cell that is neither held nor decoded yet.
     pub fn missing(&self) -> impl Iterator<Item = (usize, usize)> {
         let (n, holdings) = (self.width().extended(), self.holdings.iter().enumerate());
         holdings.filter(|(_, holding)| !holding.held).map(move |(i, _)| (i / n, i % n))
-    }
-
-    /// The cells that would unlock the next line: the one that lacks the fewest. None when no line lacks
-    /// any.
-    #[must_use]
-    pub fn unlock(&self) -> Option<Unlock> {
-        let (k, n) = (self.width().get(), self.width().extended());
-        let unsettled = lines(self.width()).zip(&self.settled).filter(|(_, settled)| !**settled);
-        let needs = unsettled.map(|((axis, index), _)| {
-            let usable = self.holdings_of(axis, index).filter(|holding| self.usable(*holding)).count();
-            let known = axis.leaf(self.width(), index).is_some_and(|line| self.paths.root(line).is_some());
-            (k.saturating_sub(usable).max(usize::from(self.doubted && !known)), axis, index)
-        });
-        let (needed, axis, index) =
-            needs.filter(|(needed, ..)| *needed > 0).min_by_key(|(needed, ..)| *needed)?;
-        let at = |place| Coordinates::on(axis, index, place);
-        let places = (0..n).zip(self.holdings_of(axis, index));
-        let cells: Vec<Coordinates> =
-            places.filter(|(_, holding)| !self.usable(*holding)).map(|(place, _)| at(place)).collect();
-        // Of a line of which only the root is missing, any cell brings it.
-        let cells = if cells.is_empty() { (0..n).map(at).collect() } else { cells };
-        Some(Unlock { axis, index, needed, cells })
     }
 
     /// Decodes what the cells held allow. When they are not enough, all that was won is kept: add more
@@ -284,137 +214,8 @@ impl Repair {
         }
     }
 
-    /// Decodes a line if that can be and wins something; whether it did.
-    fn solve(
-        &mut self,
-        axis: Axis,
-        index: usize,
-        thorough: bool,
-        work: &mut Work,
-    ) -> Result<bool, RepairError> {
-        let (k, n) = (self.width().get(), self.width().extended());
-        let Some(line) = axis.leaf(self.width(), index).filter(|line| !self.settled[*line]) else {
-            return Ok(false);
-        };
-        let (mut held, mut proven) = (0, 0);
-        for holding in self.holdings_of(axis, index) {
-            held += usize::from(holding.held);
-            proven += usize::from(holding.proven());
-        }
-        let root = self.paths.root(line);
-        let sure = proven >= k && root.is_some();
-        let guess = held >= k && !self.doubted && (root.is_some() || held < n);
-        if !(sure || guess) || held == n && !thorough {
-            return Ok(false);
-        }
-        for (place, position) in axis.positions(self.width(), index).enumerate() {
-            let holding = self.holdings[position];
-            work.cells[place] = self.cells[position];
-            work.given[place] = if sure { holding.proven() } else { holding.held };
-        }
-        work.decoder.restore(&mut work.cells, &work.given);
-        match root {
-            Some(root) if work.root() == root => self.settle(axis, index, work)?,
-            Some(root) if sure => return Err(self.bad_encoding(axis, index, root)),
-            Some(_) => self.doubt(),
-            None => self.guess(axis, index, &work.cells),
-        }
-        Ok(true)
-    }
-
-    /// Takes in a line's cells, whose tree has its root.
-    fn settle(&mut self, axis: Axis, index: usize, work: &mut Work) -> Result<(), RepairError> {
-        if let Some(line) = axis.leaf(self.width(), index) {
-            self.paths.learn_tree(line, &mut work.tree);
-            self.settled[line] = true;
-        }
-        let mut places = axis.positions(self.width(), index).zip(&work.cells);
-        places.try_for_each(|(position, cell)| self.prove(position, cell, axis))
-    }
-
-    /// Takes in cells that no root vouches for, unless one contradicts what is held.
-    fn guess(&mut self, axis: Axis, index: usize, cells: &[Cell]) {
-        let places = || axis.positions(self.parts.width, index).zip(cells);
-        if places().any(|(position, cell)| self.holdings[position].held && self.cells[position] != *cell) {
-            return self.doubt();
-        }
-        let width = self.width();
-        axis.positions(width, index).zip(cells).for_each(|(position, cell)| self.hold(position, cell));
-    }
-
-    /// Takes in a cell that was proven through a line; a guess gives way to it.
-    fn prove(&mut self, position: usize, cell: &Cell, axis: Axis) -> Result<(), RepairError> {
-        let holding = self.holdings[position];
-        if holding.held && self.cells[position] != *cell {
-            if holding.by(axis.crossing()) {
-                let (here, crossing) = (axis, axis.crossing());
-                let sample = Box::new(self.sample(position, cell, here));
-                let held = Box::new(self.sample(position, &self.cells[position], crossing));
-                let (by_row, by_column) = if axis == Axis::Row { (sample, held) } else { (held, sample) };
-                return Err(RepairError::Inconsistent(Box::new(Inconsistency::SplitCell {
-                    by_row,
-                    by_column,
-                })));
-            }
-            self.doubt();
-        }
-        self.hold(position, cell);
-        match axis {
-            Axis::Row => self.holdings[position].by_row = true,
-            Axis::Column => self.holdings[position].by_column = true,
-        }
-        Ok(())
-    }
-
-    fn hold(&mut self, position: usize, cell: &Cell) {
-        if !self.holdings[position].held {
-            self.cells[position] = *cell;
-            self.holdings[position].held = true;
-            self.missing -= 1;
-            self.missing_original -= usize::from(self.is_original(position));
-        }
-    }
-
-    /// Drops all guesses, for good.
-    fn doubt(&mut self) {
-        self.doubted = true;
-        for position in 0..self.holdings.len() {
-            if self.holdings[position].held && !self.holdings[position].proven() {
-                self.holdings[position].held = false;
-                self.missing += 1;
-                self.missing_original += usize::from(self.is_original(position));
-            }
-        }
-    }
-
-    /// The first k proven cells of a line, against its root.
-    fn bad_encoding(&self, axis: Axis, index: usize, root: Digest) -> RepairError {
-        let proven = axis.positions(self.width(), index).filter(|i| self.holdings[*i].proven());
-        let cells = proven
-            .take(self.width().get())
-            .map(|position| self.sample(position, &self.cells[position], self.holdings[position].axis(axis)));
-        let path = axis.leaf(self.width(), index).map(|line| self.paths.of_line(line)).unwrap_or_default();
-        let line = LineRoot { axis, index: index as u16, root, path };
-        RepairError::Inconsistent(Box::new(Inconsistency::BadEncoding { line, cells: cells.collect() }))
-    }
-
-    /// The proof of a cell through a line that it was learned by.
-    fn sample(&self, position: usize, cell: &Cell, axis: Axis) -> Sample {
-        let (n, DataRootParts { width, index_root, .. }) = (self.width().extended(), self.parts);
-        let (row, column) = ((position / n) as u16, (position % n) as u16);
-        let coordinates = Coordinates { row, column, axis };
-        let line = axis.leaf(width, coordinates.line()).unwrap_or_default();
-        let line_path = self.paths.of_cell(line, coordinates.place());
-        Sample { width, coordinates, index_root, cell: *cell, line_path, axis_path: self.paths.of_line(line) }
-    }
-
     fn holdings_of(&self, axis: Axis, index: usize) -> impl Iterator<Item = Holding> {
         axis.positions(self.width(), index).map(|position| self.holdings[position])
-    }
-
-    /// Whether a line can be decoded from the cell.
-    const fn usable(&self, holding: Holding) -> bool {
-        holding.held && (!self.doubted || holding.proven())
     }
 
     fn is_original(&self, position: usize) -> bool {
@@ -436,42 +237,5 @@ impl fmt::Debug for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Repair");
         debug.field("parts", &self.parts).field("missing", &self.missing).finish_non_exhaustive()
-    }
-}
-
-/// A whole square, checked against the axis root; its index is yet to be read from its transactions.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RepairedSquare {
-    square: ExtendedSquare,
-    parts: DataRootParts,
-}
-
-impl RepairedSquare {
-    /// A copy of the k² shares: the transaction blob, then the blobs.
-    #[must_use]
-    pub fn original(&self) -> OriginalSquare {
-        self.square.original()
-    }
-
-    /// What the data root is the hash of.
-    #[must_use]
-    pub const fn parts(&self) -> DataRootParts {
-        self.parts
-    }
-
-    /// The square with its index, as the transaction blob gives it.
-    ///
-    /// # Errors
-    /// The index is not the one committed to: either the caller's is wrong, or the block is.
-    pub fn commit(self, index: Index) -> Result<CommittedSquare, RepairError> {
-        let square = CommittedSquare::new(self.square, index);
-        let (expected, got) = (self.parts.data_root(), square.data_root());
-        if expected == got { Ok(square) } else { Err(RepairError::OtherBlock { expected, got }) }
-    }
-}
-
-impl fmt::Debug for RepairedSquare {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RepairedSquare").field("parts", &self.parts).finish_non_exhaustive()
     }
 }

@@ -15,9 +15,7 @@ use std::{fmt, ops::Range};
 
 use crate::{
     Axis, Cell, DataRootParts, Digest, Index, IndexEntry, OriginalSquare, Width,
-    commitment::{blob_commitment_of_leaves, inner},
-    simd::Cells,
-    tree::Tree,
+    commitment::blob_commitment_of_leaves, simd::Cells, tree::Tree,
 };
 
 /// The 2k × 2k cells, their digests and the tree over the line roots.
@@ -185,7 +183,7 @@ impl CommittedSquare {
             Axis::Row => (index * stride, 1),
             Axis::Column => (index, stride),
         };
-        Tree::new((0..n).map(|i| self.square.digests[first + i * step]).collect(), inner)
+        Tree::complete((0..n).map(|i| self.square.digests[first + i * step]).collect())
     }
 
     /// The tree over all line roots.

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use crate::Digest;
+use crate::{Digest, many};
 
 /// Hash of a pair of nodes.
 pub(crate) type Inner = fn(&Digest, &Digest) -> Digest;
@@ -26,6 +26,17 @@ impl Tree {
         let mut levels = vec![leaves];
         while let Some(level) = levels.last().filter(|level| level.len() > 1) {
             levels.push(parents(level, inner));
+        }
+        Self { levels }
+    }
+
+    /// The complete BLAKE3 tree over a power of two of leaves.
+    pub(crate) fn complete(leaves: Vec<Digest>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+            let mut next = vec![[0; 32]; level.len() / 2];
+            many::parents(level, &mut next);
+            levels.push(next);
         }
         Self { levels }
     }

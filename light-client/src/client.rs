@@ -9,17 +9,22 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::alarm;
 use crate::config::Config;
 use crate::event::Event;
 use crate::headers::{FollowError, Headers};
 use crate::metrics::Metrics;
 use crate::provider::Kept;
 use crate::status::Status;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, chain_name};
 use crate::worker::{self, Worker};
 
 /// Commands that wait for the worker; callers wait beyond that.
 const COMMAND_QUEUE: usize = 64;
+
+/// What an operator can do about a header that is too old.
+const RESUME: &str = "take the height and hash of a recent block from somebody you trust, then: \
+     light-client resume --checkpoint HEIGHT:HASH";
 
 /// What a client is started with.
 #[derive(Clone, Debug)]
@@ -58,7 +63,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The last header that was verified cannot be started from.
-    #[error("cannot go on from height {height}: {error}")]
+    #[error("cannot go on from height {height}: {error}; {RESUME}")]
     Trusted {
         /// Its height.
         height: u64,
@@ -78,7 +83,7 @@ pub enum ClientError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// No peer can help: the checkpoint, or the last verified header, is too old.
-    #[error(transparent)]
+    #[error("{0}; {RESUME}")]
     Headers(#[from] FollowError),
     /// The network ended.
     #[error("the network has stopped")]
@@ -111,8 +116,9 @@ impl Client {
     /// listened on. Peers that cannot be reached are no error: the client is offline then.
     pub async fn start(args: Args) -> Result<(Self, broadcast::Receiver<Event>), StartError> {
         let Args { network: chain, home, config } = args;
-        let name = format!("{}/{}", chain.chain_id, hex::encode(chain.genesis_hash));
-        let store = Arc::new(Store::open(&home, &name, config.seed.as_ref())?);
+        let store = Arc::new(Store::open(&home, &chain_name(&chain), config.seed.as_ref())?);
+        let named = store.checkpoint(&chain.checkpoint)?;
+        let chain = NetworkConfig { checkpoint: named.unwrap_or(chain.checkpoint), ..chain };
         let mut registry = Registry::default();
         let metrics = Metrics::registered(&mut registry);
         let settings = network::Config {
@@ -124,7 +130,7 @@ impl Client {
         };
         let provider = Arc::new(Kept(Arc::downgrade(&store)));
         let (network, gossip) = Network::start(settings, provider, &mut registry).await?;
-        let headers = Headers::new(network.clone(), &chain);
+        let headers = Headers::new(network.clone(), &chain, config.clock.clone());
         let trusted = match restore(&store, &headers, &chain) {
             Ok(trusted) => trusted,
             Err(error) => {
@@ -138,12 +144,17 @@ impl Client {
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
         let (events, heard) = broadcast::channel(config.event_queue.max(1));
         let (ended, outcome) = watch::channel(None);
+        let (alarms, alarm_queue) = mpsc::channel(alarm::QUEUE);
+        let telling = tokio::spawn(alarm::tell(alarm_queue, config.alarm_hooks.clone(), metrics.clone()));
         let worker = Worker::new(worker::Args {
             chain_id: chain.chain_id,
             config: Arc::clone(&config),
+            home,
             store,
             headers,
             trusted,
+            alarms,
+            telling,
             network: network.clone(),
             gossip,
             commands: command_queue,

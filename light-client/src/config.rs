@@ -1,9 +1,12 @@
 //! How a client is told to behave.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use network::Multiaddr;
 
+use crate::alarm::AlarmHook;
+use crate::clock::Clock;
 use crate::sampler::{Confidence, Seed, Timing};
 
 /// A client's settings. [`Config::default`] is what a laptop wants.
@@ -19,6 +22,9 @@ pub struct Config {
     /// Heights behind the latest that are sampled after an absence. Default 64. Too low: blocks
     /// are skipped after a short sleep; each one costs about 30 KB.
     pub catch_up: u64,
+    /// Bytes that the client may use a day, both directions, everything included; what it does
+    /// not suffice for is skipped. Default: none, no limit. Below 1 MB a day no block is sampled.
+    pub budget: Option<NonZeroU64>,
     /// Heights whose headers and samples are kept and served. Default 2,048, about 60 MB on
     /// disk. Too low: full nodes that lost a block find no samples to rebuild it from.
     pub keep: u64,
@@ -36,6 +42,16 @@ pub struct Config {
     /// The secret to draw cells from where the home directory is new. Default: none, which takes
     /// fresh randomness. Anything that others can guess lets them hide a block from this client.
     pub seed: Option<Seed>,
+    /// Other peers that are asked for the newest header, to compare. Default 2. With none, a fork
+    /// is noticed only if its headers are gossiped.
+    pub witnesses: usize,
+    /// How often they are asked. Default 10 s: headers are chained by hash, so that one comparison
+    /// covers all before. Too low: more headers are downloaded.
+    pub witness_every: Duration,
+    /// Who is told of alarms. Default: nobody.
+    pub alarm_hooks: Vec<AlarmHook>,
+    /// Where the time comes from. Default: the system.
+    pub clock: Clock,
     /// Events that a subscriber may be behind before it misses some. Default 256.
     pub event_queue: usize,
 }
@@ -47,12 +63,17 @@ impl Default for Config {
             timing: Timing::default(),
             listen: Vec::new(),
             catch_up: 64,
+            budget: None,
             keep: 2_048,
             requests_at_once: 32,
             poll_after: Duration::from_secs(3),
             offline_after: Duration::from_secs(10),
             healthy_within: Duration::from_secs(60),
             seed: None,
+            witnesses: 2,
+            witness_every: Duration::from_secs(10),
+            alarm_hooks: Vec::new(),
+            clock: Clock::default(),
             event_queue: 256,
         }
     }

@@ -1,8 +1,11 @@
 //! What happened, for programs; the log lines are rendered from it.
 
+use std::time::Duration;
+
 use erasure::Coordinates;
 use network::PeerId;
 
+use crate::halt::Halt;
 use crate::sampler::{Millis, SkipReason};
 
 /// Something that a client found out.
@@ -57,6 +60,13 @@ pub enum Event {
         /// What was wrong.
         reason: String,
     },
+    /// The client follows no further.
+    Halted(Halt),
+    /// The machine slept, or its clock was set: deadlines begin anew.
+    Slept {
+        /// By how much the clock jumped ahead; zero if it was set back.
+        by: Duration,
+    },
     /// A header could not be had or verified; it is tried again.
     HeaderFailed {
         /// Why.
@@ -86,6 +96,11 @@ impl Event {
             }
             Self::Online => tracing::info!("online"),
             Self::PeerDropped { peer, reason } => tracing::warn!(%peer, reason, "peer dropped"),
+            Self::Halted(halt) => tracing::error!(
+                evidence = %halt.evidence.display(),
+                "HALTED: {halt}; judge the evidence, then light-client resume"
+            ),
+            Self::Slept { by } => tracing::warn!(?by, "the clock jumped: deadlines begin anew"),
             Self::HeaderFailed { reason } => tracing::warn!(reason, "no new header"),
         }
     }

@@ -4,6 +4,7 @@
 //!  checkpoint ── from_checkpoint ──► trusted ── advance (bisecting where too little of the
 //!                                              trusted stake signed) ──► tip
 //!  tip ── step_back, one at a time ──► the heights that were jumped over
+//!  tip ── compare with a witness's ──► the same, or two signed headers of one height
 //! ```
 //!
 //! Whatever comes from a peer is verified against something verified before; a peer that sends
@@ -16,7 +17,7 @@ use network::{Network, Offence, PeerId, Request, RequestError};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::clock;
+use crate::clock::Clock;
 
 /// How long one peer may take to lead to a newer header. A slow link needs a few seconds for the
 /// headers in between; a liar must not hold up the others for longer.
@@ -99,15 +100,27 @@ pub(crate) struct Headers {
     chain_id: String,
     checkpoint: Checkpoint,
     options: TrustOptions,
+    clock: Clock,
+}
+
+/// What a witness has at the height of a verified header.
+pub(crate) enum Compared {
+    /// The same header.
+    Same,
+    /// Nothing yet, or no longer.
+    Nothing,
+    /// Another header, verified from the same trusted one.
+    Other(Box<VerifiedHeader>),
 }
 
 impl Headers {
-    pub(crate) fn new(network: Network, config: &NetworkConfig) -> Self {
+    pub(crate) fn new(network: Network, config: &NetworkConfig, clock: Clock) -> Self {
         Self {
             network,
             chain_id: config.chain_id.clone(),
             checkpoint: config.checkpoint.clone(),
             options: config.trust_options(),
+            clock,
         }
     }
 
@@ -127,15 +140,18 @@ impl Headers {
         block: LightBlock,
         checkpoint: &Checkpoint,
     ) -> Result<VerifiedHeader, HeaderError> {
-        let now = clock::now_in_headers();
+        let now = self.clock.now_in_headers();
         VerifiedHeader::from_checkpoint(block, &self.chain_id, checkpoint, now, &self.options)
     }
 
-    /// The checkpoint's header, or the peer's latest one if that is later.
-    pub(crate) async fn first(&self, peer: PeerId) -> Result<VerifiedHeader, FollowError> {
+    /// The checkpoint's header, and the peer's latest one if that is later.
+    pub(crate) async fn first(
+        &self,
+        peer: PeerId,
+    ) -> Result<(VerifiedHeader, Option<VerifiedHeader>), FollowError> {
         let checkpoint = self.checkpoint(peer).await?;
         let tip = self.advance(checkpoint.clone(), peer).await?;
-        Ok(tip.unwrap_or(checkpoint))
+        Ok((checkpoint, tip))
     }
 
     /// The peer's latest header, verified from `trusted`; none if it is not above it.
@@ -144,26 +160,62 @@ impl Headers {
         trusted: VerifiedHeader,
         peer: PeerId,
     ) -> Result<Option<VerifiedHeader>, FollowError> {
-        let limit = FOLLOW_DEADLINE;
-        let advanced = timeout(limit, self.bisect(trusted, peer)).await;
-        advanced.map_err(|_| FollowError::Slow { peer, limit })?
+        let advance = async {
+            let target = self.ask(peer, LATEST).await?;
+            if target.height() <= trusted.height() {
+                return Ok(None);
+            }
+            Box::pin(self.bisect(trusted, target, peer)).await.map(Some)
+        };
+        self.in_time(peer, advance).await
     }
 
+    /// Whether `witness` has the same header as `ours`; another one counts only if it follows
+    /// from `agreed`, too.
+    pub(crate) async fn compare(
+        &self,
+        agreed: VerifiedHeader,
+        ours: &VerifiedHeader,
+        witness: PeerId,
+    ) -> Result<Compared, FollowError> {
+        let compare = async {
+            let theirs = match self.ask(witness, ours.height()).await {
+                Err(FollowError::Request { error: RequestError::Refused(_), .. }) => {
+                    return Ok(Compared::Nothing);
+                }
+                theirs => theirs?,
+            };
+            if theirs.signed_header.header.hash().as_bytes() == ours.hash() {
+                return Ok(Compared::Same);
+            }
+            let theirs = Box::pin(self.bisect(agreed, theirs, witness)).await?;
+            Ok(Compared::Other(Box::new(theirs)))
+        };
+        self.in_time(witness, compare).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        peer: PeerId,
+        work: impl Future<Output = Result<T, FollowError>>,
+    ) -> Result<T, FollowError> {
+        let limit = FOLLOW_DEADLINE;
+        timeout(limit, work).await.map_err(|_| FollowError::Slow { peer, limit })?
+    }
+
+    /// The header `target` of the peer, verified from `trusted`, with others in between if needed.
     async fn bisect(
         &self,
         trusted: VerifiedHeader,
+        target: LightBlock,
         peer: PeerId,
-    ) -> Result<Option<VerifiedHeader>, FollowError> {
-        let target = self.ask(peer, LATEST).await?;
-        if target.height() <= trusted.height() {
-            return Ok(None);
-        }
+    ) -> Result<VerifiedHeader, FollowError> {
         let mut trusted = trusted;
         // Halfway points that are not verified yet, highest first: at most 64 of them.
         let mut waiting = vec![target];
         while let Some(block) = waiting.pop() {
             let (low, high) = (trusted.height(), block.height());
-            let now = clock::now_in_headers();
+            let now = self.clock.now_in_headers();
             let ahead = block.signed_header.header.time.duration_since(now);
             let by = ahead.unwrap_or_default();
             if by > self.options.clock_drift {
@@ -178,7 +230,7 @@ impl Headers {
                 Err(error) => return Err(FollowError::Header { peer, error }),
             }
         }
-        Ok(Some(trusted))
+        Ok(trusted)
     }
 
     /// The header before `later`.

@@ -3,7 +3,7 @@
 //! | path | answers |
 //! | --- | --- |
 //! | `GET /status` | [`Status`] as JSON |
-//! | `GET /healthz` | 200 if a sample succeeded recently, else 503; why, as text |
+//! | `GET /healthz` | 200 if a sample succeeded recently and the client follows the chain, else 503; why, as text |
 //! | `GET /metrics` | Prometheus' text format |
 
 use axum::extract::State;
@@ -14,7 +14,6 @@ use axum::{Json, Router};
 use tokio::net::TcpListener;
 
 use crate::client::{Client, ClientError};
-use crate::clock;
 use crate::sampler::Millis;
 use crate::status::Status;
 
@@ -54,11 +53,14 @@ async fn status(State(client): State<Client>) -> Result<Json<Status>, ClientErro
 async fn healthz(State(client): State<Client>) -> Result<impl IntoResponse, ClientError> {
     let status = client.status().await?;
     let limit = client.config().healthy_within.as_secs();
+    if let Some(halt) = status.halted {
+        return Ok((StatusCode::SERVICE_UNAVAILABLE, format!("halted: {halt}\n")));
+    }
     let Some(last) = status.last_sample else {
         let text = "no sample has succeeded yet\n".to_owned();
         return Ok((StatusCode::SERVICE_UNAVAILABLE, text));
     };
-    let age = clock::now().since(Millis(last)).as_secs();
+    let age = client.config().clock.now().since(Millis(last)).as_secs();
     let code = if age <= limit { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((code, format!("last sample {age} s ago, healthy up to {limit} s\n")))
 }

@@ -15,12 +15,16 @@
 //!   header that was verified itself.
 //! * The cells drawn depend on the client's secret seed, the height and the width only, so they
 //!   stay the same across retries and restarts.
+//! * A client that saw two signed headers of one height, or a fraud proof, follows no further until
+//!   its operator names a new checkpoint.
 //! * What cannot be reached is `Offline` or `Unavailable`, never available.
 
+mod alarm;
 mod client;
 mod clock;
 mod config;
 mod event;
+mod halt;
 mod headers;
 pub mod http;
 mod metrics;
@@ -30,10 +34,13 @@ mod status;
 mod store;
 mod worker;
 
+pub use alarm::{Alarm, AlarmHook, AlarmKind};
 pub use client::{Args, Client, ClientError, StartError};
+pub use clock::Clock;
 pub use config::Config;
 pub use event::Event;
+pub use halt::{Halt, HaltReason, Resumed, resume};
 pub use headers::FollowError;
 pub use metrics::Metrics;
-pub use status::{CellReport, HeightReport, StateReport, Status, WireBytes};
+pub use status::{BudgetReport, CellReport, HeightReport, StateReport, Status, WireBytes};
 pub use store::StoreError;

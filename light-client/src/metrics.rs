@@ -19,14 +19,24 @@ pub struct Metrics {
     pub blocks_available: Counter,
     /// Alarms: blocks found unavailable.
     pub blocks_unavailable: Counter,
+    /// Blocks left out for the sake of the budget.
+    pub blocks_over_budget: Counter,
     /// Peers dropped because of a wrong answer.
     pub peers_dropped: Counter,
+    /// Headers that a witness had, too.
+    pub headers_witnessed: Counter,
+    /// Alarms that a hook was told of.
+    pub alarms_told: Counter,
+    /// Attempts to tell a hook of an alarm that failed, and alarms that found the queue full.
+    pub alarms_failed: Counter,
     /// The highest verified height.
     pub height: Gauge,
     /// The highest available height.
     pub available_height: Gauge,
     /// 1 while no peer can be reached.
     pub offline: Gauge,
+    /// 1 once the client follows no further.
+    pub halted: Gauge,
     /// Memory in RAM; set when it is read.
     pub resident: Gauge,
 }
@@ -43,7 +53,11 @@ impl Metrics {
             ("samples_verified", "Cells verified", &metrics.samples_verified),
             ("blocks_available", "Blocks found available", &metrics.blocks_available),
             ("blocks_unavailable", "Blocks found unavailable", &metrics.blocks_unavailable),
+            ("blocks_over_budget", "Blocks left out for the budget", &metrics.blocks_over_budget),
             ("peers_dropped", "Peers dropped for a wrong answer", &metrics.peers_dropped),
+            ("headers_witnessed", "Headers that a witness had, too", &metrics.headers_witnessed),
+            ("alarms_told", "Alarms that a hook was told of", &metrics.alarms_told),
+            ("alarms_failed", "Alarms that a hook was not told of", &metrics.alarms_failed),
         ] {
             registry.register(name, help, counter.clone());
         }
@@ -51,6 +65,7 @@ impl Metrics {
             ("height", "Highest verified height", &metrics.height),
             ("available_height", "Highest available height", &metrics.available_height),
             ("offline", "1 while no peer can be reached", &metrics.offline),
+            ("halted", "1 once the client follows no further", &metrics.halted),
         ] {
             registry.register(name, help, gauge.clone());
         }

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use erasure::{Axis, Coordinates, Width};
 use serde::{Deserialize, Serialize};
 
+use crate::halt::Halt;
 use crate::sampler::{BlockSampler, Millis, SkipReason, State};
 
 /// A client's status.
@@ -32,8 +33,23 @@ pub struct Status {
     pub wire_bytes: WireBytes,
     /// Memory of this process that is in RAM, in bytes; zero where the system does not tell.
     pub resident_bytes: u64,
+    /// The highest header that another peer was found to have, too, since the start.
+    pub witnessed_height: Option<u64>,
+    /// Why the client follows no further, if it does not.
+    pub halted: Option<Halt>,
+    /// The budget, if there is one.
+    pub budget: Option<BudgetReport>,
     /// The last heights, highest first.
     pub heights: Vec<HeightReport>,
+}
+
+/// The bytes that the client may use.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BudgetReport {
+    /// A day, as set by the user.
+    pub bytes_per_day: u64,
+    /// At once, now.
+    pub left_bytes: u64,
 }
 
 /// Bytes on the wire since the client was started, everything included: handshakes, gossip,
@@ -70,7 +86,7 @@ pub struct HeightReport {
     pub width: Option<usize>,
 }
 
-/// [`State`] in words: `"state": "pending" | "available" | "unavailable" | "skipped"`.
+/// [`State`] in words: `"state": "pending" | "available" | "unavailable" | "skipped" | "fraud"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum StateReport {
@@ -92,8 +108,13 @@ pub enum StateReport {
     },
     /// Not sampled.
     Skipped {
-        /// Why not: `outside-window`.
+        /// Why not: `outside-window` or `budget`.
         reason: String,
+    },
+    /// Proven wrong; [`Status::halted`] says where the proof is.
+    Fraud {
+        /// Which kind of proof, in words.
+        proof: String,
     },
 }
 
@@ -105,7 +126,13 @@ impl StateReport {
             Self::Available { .. } => "available",
             Self::Unavailable { .. } => "unavailable",
             Self::Skipped { .. } => "skipped",
+            Self::Fraud { .. } => "fraud",
         }
+    }
+
+    /// Whether the block is left out for the sake of the budget.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        matches!(self, Self::Skipped { reason } if reason == SkipReason::Budget.word())
     }
 
     /// The confidence reached, if the block is available.
@@ -127,9 +154,7 @@ impl<P: ToString> From<State<P>> for StateReport {
                 since,
                 asked: asked.iter().map(P::to_string).collect(),
             },
-            State::Skipped(SkipReason::OutsideWindow) => {
-                Self::Skipped { reason: "outside-window".to_owned() }
-            }
+            State::Skipped(reason) => Self::Skipped { reason: reason.word().to_owned() },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a client remembers, in one redb file.
 //!
 //! ```text
-//!  meta     name                          → bytes   chain, seed, trusted
+//!  meta     name                          → bytes   chain, seed, trusted, checkpoint, halt, budget
 //!  headers  height                        → (header hash, data root, signed, encoded light block)
 //!  reports  height                        → JSON of HeightReport
 //!  samples  (height, row, column, axis)   → encoded sample
@@ -13,16 +13,25 @@
 use std::fs;
 use std::path::Path;
 
-use chain::{Checkpoint, LightBlock, VerifiedHeader};
+use chain::{Checkpoint, LightBlock, NetworkConfig, VerifiedHeader};
 use erasure::{Axis, Coordinates, Digest};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use thiserror::Error;
 
-use crate::sampler::Seed;
+use crate::halt::Halt;
+use crate::sampler::{Millis, Seed};
 use crate::status::HeightReport;
+
+/// The file in the home directory.
+const FILE: &str = "light.redb";
 
 /// Bytes of the file that redb may hold in memory.
 const CACHE_BYTES: usize = 4 << 20;
+
+/// Names a chain uniquely.
+pub(crate) fn chain_name(network: &NetworkConfig) -> String {
+    format!("{}/{}", network.chain_id, hex::encode(network.genesis_hash))
+}
 
 type CellKey = (u64, u16, u16, u8);
 type HeaderRow = (Digest, Digest, bool, &'static [u8]);
@@ -35,6 +44,13 @@ const SAMPLES: TableDefinition<'_, CellKey, &[u8]> = TableDefinition::new("sampl
 const CHAIN: &str = "chain";
 const SEED: &str = "seed";
 const TRUSTED: &str = "trusted";
+/// Two of `height: u64 BE ‖ hash`, set by [`Store::resume`]: the checkpoint that the operator
+/// named, and the one of `network.toml` that it stands in for.
+const CHECKPOINT: &str = "checkpoint";
+/// JSON of [`Halt`].
+const HALT: &str = "halt";
+/// `charged bytes: u64 BE ‖ milliseconds: u64 BE`.
+const BUDGET: &str = "budget";
 
 /// Why the store cannot be used. This machine or its operator is at fault.
 #[derive(Debug, Error)]
@@ -47,6 +63,18 @@ pub enum StoreError {
         path: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// There is no store to resume.
+    #[error("{path} holds no light client's state: name the --home that light-client run was given")]
+    Nothing {
+        /// The directory.
+        path: String,
+    },
+    /// A client has it open.
+    #[error("{path} is in use: stop the light client that runs there first")]
+    InUse {
+        /// The directory.
+        path: String,
     },
     /// redb failed.
     #[error("light client's store: {0}")]
@@ -115,11 +143,14 @@ pub(crate) struct Batch {
     pub(crate) samples: Vec<(u64, Coordinates, Vec<u8>)>,
     /// Everything below this height is forgotten.
     pub(crate) forget_below: u64,
+    pub(crate) halt: Option<Halt>,
+    /// What weighs on the budget, and when that was worked out.
+    pub(crate) budget: Option<(u64, Millis)>,
 }
 
 impl Batch {
     pub(crate) fn is_empty(&self) -> bool {
-        self.headers.is_empty() && self.reports.is_empty() && self.samples.is_empty()
+        self.headers.is_empty() && self.reports.is_empty() && self.samples.is_empty() && self.halt.is_none()
     }
 }
 
@@ -132,9 +163,13 @@ impl Store {
     /// Opens the store in `home`, or makes one with this seed, or a fresh secret one. `chain`
     /// names the chain uniquely.
     pub(crate) fn open(home: &Path, chain: &str, seed: Option<&Seed>) -> Result<Self, StoreError> {
-        make_private_directory(home)
-            .map_err(|source| StoreError::Directory { path: home.display().to_string(), source })?;
-        let db = Database::builder().set_cache_size(CACHE_BYTES).create(home.join("light.redb"))?;
+        let path = || home.display().to_string();
+        make_private_directory(home).map_err(|source| StoreError::Directory { path: path(), source })?;
+        let opened = Database::builder().set_cache_size(CACHE_BYTES).create(home.join(FILE));
+        let db = match opened {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse { path: path() }),
+            opened => opened?,
+        };
         let write = db.begin_write()?;
         let seed = {
             write.open_table(HEADERS)?;
@@ -164,6 +199,69 @@ impl Store {
         Ok(Self { db, seed })
     }
 
+    /// Opens the store that is in `home` already.
+    pub(crate) fn open_existing(home: &Path, chain: &str) -> Result<Self, StoreError> {
+        if !home.join(FILE).exists() {
+            return Err(StoreError::Nothing { path: home.display().to_string() });
+        }
+        Self::open(home, chain, None)
+    }
+
+    /// Trusts a new checkpoint, lifts the halt, and forgets what is at and above a height.
+    pub(crate) fn resume(
+        &self,
+        checkpoint: &Checkpoint,
+        instead_of: &Checkpoint,
+        forget_from: u64,
+    ) -> Result<(), StoreError> {
+        let write = self.db.begin_write()?;
+        {
+            let mut meta = write.open_table(META)?;
+            meta.insert(CHECKPOINT, &[encoded(checkpoint), encoded(instead_of)].concat()[..])?;
+            meta.remove(HALT)?;
+            meta.remove(TRUSTED)?;
+            write.open_table(HEADERS)?.retain_in(forget_from.., |_, _| false)?;
+            write.open_table(REPORTS)?.retain_in(forget_from.., |_, _| false)?;
+            write.open_table(SAMPLES)?.retain_in((forget_from, 0, 0, 0).., |_, _| false)?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+
+    /// The checkpoint that the operator named instead of this one of `network.toml`, if any.
+    pub(crate) fn checkpoint(&self, network: &Checkpoint) -> Result<Option<Checkpoint>, StoreError> {
+        let meta = self.db.begin_read()?.open_table(META)?;
+        let Some(bytes) = meta.get(CHECKPOINT)? else {
+            return Ok(None);
+        };
+        let Some(named) = bytes.value().strip_suffix(&encoded(network)[..]) else {
+            return Ok(None);
+        };
+        let parts =
+            named.split_first_chunk().and_then(|(height, hash)| Some((*height, hash.try_into().ok()?)));
+        let (height, hash) = parts.ok_or(StoreError::Damaged(CHECKPOINT))?;
+        Ok(Some(Checkpoint { height: u64::from_be_bytes(height), hash }))
+    }
+
+    /// Why the client halted, if it did.
+    pub(crate) fn halt(&self) -> Result<Option<Halt>, StoreError> {
+        let meta = self.db.begin_read()?.open_table(META)?;
+        let json = meta.get(HALT)?;
+        let halt = json.map(|json| serde_json::from_slice(json.value()));
+        halt.transpose().map_err(|_| StoreError::Damaged(HALT))
+    }
+
+    /// What weighs on the budget, and when that was worked out.
+    pub(crate) fn budget(&self) -> Result<Option<(u64, Millis)>, StoreError> {
+        let meta = self.db.begin_read()?.open_table(META)?;
+        let Some(bytes) = meta.get(BUDGET)? else {
+            return Ok(None);
+        };
+        let halves = bytes.value().split_first_chunk().zip(bytes.value().split_last_chunk());
+        let ((charged, _), (_, at)) = halves.ok_or(StoreError::Damaged(BUDGET))?;
+        Ok(Some((u64::from_be_bytes(*charged), Millis(u64::from_be_bytes(*at)))))
+    }
+
     pub(crate) fn seed(&self) -> &Seed {
         &self.seed
     }
@@ -177,6 +275,13 @@ impl Store {
             let mut samples = write.open_table(SAMPLES)?;
             if let Some(height) = batch.trusted {
                 meta.insert(TRUSTED, &height.to_be_bytes()[..])?;
+            }
+            if let Some(halt) = &batch.halt {
+                let json = serde_json::to_vec(halt).map_err(|_| StoreError::Damaged(HALT))?;
+                meta.insert(HALT, &json[..])?;
+            }
+            if let Some((charged, Millis(at))) = batch.budget {
+                meta.insert(BUDGET, &[charged.to_be_bytes(), at.to_be_bytes()].concat()[..])?;
             }
             for header in &batch.headers {
                 let row = (header.hash, header.data_root, header.signed, &header.block[..]);
@@ -242,6 +347,10 @@ impl Store {
     }
 }
 
+fn encoded(checkpoint: &Checkpoint) -> Vec<u8> {
+    [&checkpoint.height.to_be_bytes()[..], &checkpoint.hash].concat()
+}
+
 fn key(height: u64, at: Coordinates) -> CellKey {
     let axis = match at.axis {
         Axis::Row => 0,
@@ -270,6 +379,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
     use super::*;
+    use crate::halt::HaltReason;
 
     fn header(height: u64) -> StoredHeader {
         StoredHeader { height, hash: [1; 32], data_root: [2; 32], signed: true, block: vec![3; 10] }
@@ -288,7 +398,8 @@ mod tests {
             headers: (1..=5).map(header).collect(),
             reports: (1..=5).map(HeightReport::pending).collect(),
             samples: vec![(3, AT, vec![4; 20]), (4, AT, vec![5; 20])],
-            forget_below: 0,
+            budget: Some((7, Millis(8))),
+            ..Batch::default()
         };
         store.apply(&batch).unwrap();
         store.apply(&Batch { forget_below: 4, ..Batch::default() }).unwrap();
@@ -306,6 +417,43 @@ mod tests {
         assert_eq!(store.samples(4).unwrap(), [vec![5; 20]]);
         let row = Coordinates { axis: Axis::Row, ..AT };
         assert!(store.sample(4, row).unwrap().is_none());
+        assert_eq!(store.budget().unwrap(), Some((7, Millis(8))));
+    }
+
+    #[test]
+    fn resuming_lifts_the_halt_and_forgets_what_was_in_doubt() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(matches!(Store::open_existing(home.path(), "weft"), Err(StoreError::Nothing { .. })));
+        let store = Store::open(home.path(), "weft", None).unwrap();
+        let halt = Halt {
+            height: 4,
+            from: 3,
+            since: 1,
+            reason: HaltReason::Fraud { kind: "split cell".into() },
+            evidence: "evidence.json".into(),
+        };
+        let batch = Batch {
+            trusted: Some(5),
+            headers: (1..=5).map(header).collect(),
+            reports: (1..=5).map(HeightReport::pending).collect(),
+            samples: vec![(2, AT, vec![4; 20]), (3, AT, vec![5; 20])],
+            halt: Some(halt.clone()),
+            ..Batch::default()
+        };
+        store.apply(&batch).unwrap();
+        assert!(matches!(Store::open(home.path(), "weft", None), Err(StoreError::InUse { .. })));
+        let network = Checkpoint { height: 1, hash: [1; 32] };
+        assert_eq!((store.halt().unwrap(), store.checkpoint(&network).unwrap()), (Some(halt), None));
+        let named = Checkpoint { height: 7, hash: [9; 32] };
+        store.resume(&named, &network, 3).unwrap();
+        assert_eq!(store.halt().unwrap(), None);
+        // It stands in for the one of network.toml, until that is another.
+        assert_eq!(store.checkpoint(&named).unwrap(), None);
+        assert_eq!(store.checkpoint(&network).unwrap(), Some(named));
+        assert!(store.trusted().unwrap().is_none());
+        let heights: Vec<_> = store.reports().unwrap().iter().map(|r| r.height).collect();
+        assert_eq!(heights, [1, 2]);
+        assert!(store.sample(2, AT).unwrap().is_some() && store.sample(3, AT).unwrap().is_none());
     }
 
     #[test]

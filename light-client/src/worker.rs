@@ -8,12 +8,15 @@
 //!
 //! What is verified is collected in a [`Batch`] and written at the next tick, or before a block
 //! is called available or unavailable. Requests run as jobs; whatever a job finds comes back as
-//! [`Done`]. Order of shutdown: jobs, store, network.
+//! [`Done`]. Order of shutdown: jobs, store, network, alarm hooks.
 
 mod following;
 mod sampling;
+mod thrift;
+mod witness;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,28 +25,37 @@ use chain::VerifiedHeader;
 use erasure::{Coordinates, Digest};
 use network::{Gossip, Kind, Network, Offence, PeerId, RequestError};
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::alarm::{Alarm, AlarmKind};
 use crate::client::{ClientError, Command, Outcome};
-use crate::clock;
 use crate::config::Config;
 use crate::event::Event;
+use crate::halt::{Halt, HaltReason};
 use crate::headers::{FollowError, Headers};
 use crate::metrics::Metrics;
-use crate::sampler::{BlockSampler, Control, Fault, Millis};
-use crate::status::{HeightReport, Status, WireBytes, resident_bytes};
+use crate::sampler::{BlockSampler, Budget, Control, Fault, Millis};
+use crate::status::{BudgetReport, HeightReport, StateReport, Status, WireBytes, resident_bytes};
 use crate::store::{Batch, Store, StoreError};
-use following::{Gap, Hint};
+use following::{Followed, Gap, Hint};
+use witness::Witnessed;
 
 /// How often deadlines are looked at, and what was verified is written.
 const TICK: Duration = Duration::from_millis(250);
+
+/// A clock that jumps by this between two ticks is that of a machine that slept.
+const SLEPT: Duration = Duration::from_secs(10);
+
+/// How long a client that ends waits for its alarm hooks.
+const TELLING: Duration = Duration::from_secs(10);
 
 /// Heights in a status.
 const HEIGHTS_IN_STATUS: usize = 100;
 
 pub(crate) struct Args {
     pub(crate) chain_id: String,
+    pub(crate) home: PathBuf,
     pub(crate) config: Arc<Config>,
     pub(crate) store: Arc<Store>,
     pub(crate) headers: Headers,
@@ -53,6 +65,9 @@ pub(crate) struct Args {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) metrics: Metrics,
+    pub(crate) alarms: mpsc::Sender<Alarm>,
+    /// Ends once the last alarm was told.
+    pub(crate) telling: JoinHandle<()>,
 }
 
 pub(crate) struct Worker {
@@ -60,6 +75,8 @@ pub(crate) struct Worker {
     jobs: JoinSet<Done>,
     batch: Batch,
     reports: BTreeMap<u64, HeightReport>,
+    halted: Option<Halt>,
+    ticked: Millis,
 
     // Following.
     following: bool,
@@ -70,12 +87,25 @@ pub(crate) struct Worker {
     stepping: bool,
     step_at: Millis,
     turn: usize,
+    /// Who led to the trusted header.
+    source: Option<PeerId>,
+    /// The last header that a witness had, too.
+    agreed: Option<VerifiedHeader>,
+    /// The height of the last one that a witness had since the start.
+    witnessed: Option<u64>,
+    witnessing: bool,
+    witness_at: Millis,
 
     // Sampling.
     samplers: BTreeMap<u64, BlockSampler<PeerId>>,
     asking: usize,
     controls: VecDeque<(u64, Digest, Coordinates)>,
     blocks_sampled: u64,
+    budget: Option<Budget>,
+    /// Bytes on the wire that were charged to the budget.
+    charged: u64,
+    /// Blocks that were left out for the sake of the budget, and may be taken up.
+    left_out: BTreeMap<u64, Digest>,
     last_sample: Option<Millis>,
     alone_since: Option<Millis>,
     offline_since: Option<Millis>,
@@ -95,11 +125,14 @@ enum Done {
         control: Result<Control, Fault>,
     },
     Followed {
+        peer: PeerId,
         /// The hint that started it, to be judged.
         hint: Option<Hint>,
-        result: Box<Result<Option<VerifiedHeader>, FollowError>>,
+        result: Box<Result<Followed, FollowError>>,
     },
+    Witnessed(Box<Witnessed>),
     SteppedBack {
+        peer: PeerId,
         gap: Box<Gap>,
         result: Box<Result<VerifiedHeader, FollowError>>,
     },
@@ -108,11 +141,28 @@ enum Done {
 impl Worker {
     pub(crate) fn new(args: Args) -> Result<Self, StoreError> {
         let reports = args.store.reports()?;
+        let now = args.config.clock.now();
+        let mut budget = args.config.budget.map(|bytes_per_day| Budget::new(bytes_per_day, now));
+        if let (Some(budget), Some((charged, at))) = (&mut budget, args.store.budget()?) {
+            budget.restore(charged, at);
+        }
+        let halted = args.store.halt()?;
+        args.metrics.halted.set(halted.is_some().into());
         let mut worker = Self {
+            agreed: args.trusted.clone(),
             args,
             jobs: JoinSet::new(),
             batch: Batch::default(),
             reports: reports.into_iter().map(|r| (r.height, r)).collect(),
+            halted,
+            ticked: now,
+            source: None,
+            witnessed: None,
+            witnessing: false,
+            witness_at: Millis::default(),
+            budget,
+            charged: 0,
+            left_out: BTreeMap::new(),
             following: false,
             failures: 0,
             poll_at: Millis::default(),
@@ -129,7 +179,11 @@ impl Worker {
             alone_since: None,
             offline_since: None,
         };
-        worker.restore()?;
+        if let Some(halt) = worker.halted.clone() {
+            worker.emit(Event::Halted(halt));
+        } else {
+            worker.restore()?;
+        }
         Ok(worker)
     }
 
@@ -143,8 +197,12 @@ impl Worker {
         if let Err(error) = &result {
             tracing::error!(%error, "the light client has stopped");
         }
-        // Closes the store: whoever waits for the end may open it again.
-        drop(self);
+        let Args { alarms, telling, store, .. } = self.args;
+        drop(alarms);
+        // A hook that takes longer is killed.
+        tokio::time::timeout(TELLING, telling).await.ok();
+        // Closed: whoever waits for the end may open it again.
+        drop(store);
         outcome.send_replace(Some(result.map_err(Arc::new)));
     }
 
@@ -172,13 +230,20 @@ impl Worker {
                 Some(done) = self.jobs.join_next() => {
                     self.done(done.map_err(|_| ClientError::Ended)?).await?;
                 }
-                _ = tick.tick() => self.flush().await?,
+                _ = tick.tick() => {
+                    self.charge(self.now());
+                    self.flush().await?;
+                }
             }
-            let now = clock::now();
+            let now = self.now();
+            self.watch_clock(now);
             self.watch_connection(now);
-            self.follow(now);
-            self.step_back(now);
-            self.sample(now).await?;
+            if self.halted.is_none() {
+                self.follow(now);
+                self.step_back(now);
+                self.witness(now);
+                self.sample(now).await?;
+            }
         }
     }
 
@@ -186,10 +251,15 @@ impl Worker {
         match done {
             Done::Sampled { height, peer, at, answer } => self.sampled(height, peer, at, answer).await?,
             Done::Controlled { height, peer, control } => self.controlled(height, peer, control).await?,
-            Done::Followed { hint, result } => self.followed(hint, *result).await?,
-            Done::SteppedBack { gap, result } => self.stepped_back(*gap, *result).await,
+            Done::Followed { peer, hint, result } => self.followed(peer, hint, *result).await?,
+            Done::SteppedBack { peer, gap, result } => self.stepped_back(peer, *gap, *result).await?,
+            Done::Witnessed(witnessed) => self.witnessed(*witnessed).await?,
         }
         Ok(())
+    }
+
+    fn now(&self) -> Millis {
+        self.args.config.clock.now()
     }
 
     fn emit(&self, event: Event) {
@@ -219,6 +289,59 @@ impl Worker {
         self.args.metrics.peers_dropped.inc();
         self.args.network.report(peer, offence).await;
         self.emit(Event::PeerDropped { peer, reason });
+    }
+
+    fn raise(&self, kind: AlarmKind) {
+        let chain_id = self.args.chain_id.clone();
+        let alarm = Alarm { chain_id, at: self.now().0, kind };
+        if self.args.alarms.try_send(alarm).is_err() {
+            self.args.metrics.alarms_failed.inc();
+            tracing::error!("an alarm was not passed to the hooks: too many are waiting");
+        }
+    }
+
+    /// Follows no further: writes the evidence to a file of its own, then that the client halted.
+    pub(crate) async fn halt(
+        &mut self,
+        height: u64,
+        from: u64,
+        reason: HaltReason,
+        evidence: &serde_json::Value,
+    ) -> Result<(), ClientError> {
+        if self.halted.is_some() {
+            return Ok(());
+        }
+        let path = self.args.home.join(format!("evidence-{height}-{}.json", reason.word()));
+        let written = tokio::fs::write(&path, format!("{evidence:#}\n")).await;
+        written.map_err(|source| StoreError::Directory { path: path.display().to_string(), source })?;
+        if let HaltReason::Fraud { kind } = &reason {
+            let state = StateReport::Fraud { proof: kind.clone() };
+            self.record(HeightReport { state, ..HeightReport::pending(height) });
+        }
+        let halt = Halt { height, from, since: self.now().0, reason, evidence: path };
+        self.batch.halt = Some(halt.clone());
+        self.flush().await?;
+        self.halted = Some(halt.clone());
+        self.samplers.clear();
+        self.gaps.clear();
+        self.args.metrics.halted.set(1);
+        self.raise(AlarmKind::Halted(halt.clone()));
+        self.emit(Event::Halted(halt));
+        Ok(())
+    }
+
+    /// Begins all deadlines anew when the clock jumped.
+    fn watch_clock(&mut self, now: Millis) {
+        let ticked = std::mem::replace(&mut self.ticked, now);
+        let by = now.since(ticked);
+        if by < SLEPT && ticked.since(now) < SLEPT {
+            return;
+        }
+        self.emit(Event::Slept { by });
+        for sampler in self.samplers.values_mut() {
+            sampler.slept(now);
+        }
+        (self.poll_at, self.step_at, self.witness_at, self.alone_since) = (now, now, now, None);
     }
 
     fn watch_connection(&mut self, now: Millis) {
@@ -268,6 +391,12 @@ impl Worker {
             peers: self.args.network.peers().len(),
             wire_bytes: WireBytes::new(self.args.network.wire_bytes(), self.blocks_sampled),
             resident_bytes: resident_bytes(),
+            witnessed_height: self.witnessed,
+            halted: self.halted.clone(),
+            budget: self.budget.clone().map(|mut budget| BudgetReport {
+                bytes_per_day: budget.bytes_per_day(),
+                left_bytes: budget.left(self.now()),
+            }),
             heights: heights.take(HEIGHTS_IN_STATUS).map(live).collect(),
         }
     }

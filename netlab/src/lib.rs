@@ -14,6 +14,7 @@ mod link;
 mod router;
 
 use std::{
+    fs,
     io::Read as _,
     net::Ipv4Addr,
     process::{Child, Command, Stdio},
@@ -26,7 +27,7 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 pub use link::Link;
 use router::Router;
 
-/// Tells a process that it is in a namespace of its own.
+/// Tells a process that it is in a namespace of its own, and which file to make to show that it ran.
 const INSIDE: &str = "NETLAB_INSIDE";
 
 /// Largest packet on a link.
@@ -41,17 +42,21 @@ const HOSTS: usize = 200;
 /// # Errors
 /// Outside: the inner test failed, or namespaces cannot be made here.
 pub fn isolated(name: &str) -> Result<bool> {
-    if std::env::var_os(INSIDE).is_some() {
+    if let Some(reached) = std::env::var_os(INSIDE) {
+        fs::write(reached, name)?;
         return Ok(true);
     }
+    let reached =
+        std::env::temp_dir().join(format!("netlab-{}-{}", std::process::id(), name.replace("::", "-")));
     let status = Command::new("unshare")
         .args(["--map-root-user", "--net", "--"])
         .arg(std::env::current_exe()?)
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
+        .args(["--exact", name, "--include-ignored", "--nocapture"])
+        .env(INSIDE, &reached)
         .status()
         .context("cannot run unshare (util-linux)")?;
     ensure!(status.success(), "{name} failed in its namespace: {status}");
+    fs::remove_file(&reached).with_context(|| format!("no test of this program is called {name}"))?;
     Ok(false)
 }
 

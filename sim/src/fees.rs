@@ -327,7 +327,7 @@ impl World {
             valid_until,
             fee_cap,
             tip,
-            action: Action::SubmitBlobs { blobs: vec![blob.header().clone()] },
+            action: Action::SubmitBlobs { blobs: vec![blob.header().clone()], reservation: None },
         };
         let domain = self.genesis.domain();
         let verified = key.sign(payload, Vec::new(), &domain)?.verify(&domain, &self.genesis.parameters)?;

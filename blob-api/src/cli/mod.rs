@@ -2,13 +2,13 @@
 
 mod account;
 mod follow;
-mod gateway;
 mod get;
 mod keys;
 mod list;
 mod output;
 mod proof;
 mod quote;
+mod reserve;
 mod status;
 mod submit;
 
@@ -72,7 +72,7 @@ enum Command {
     Proof(proof::Args),
     Keys(keys::Args),
     Account(account::Args),
-    Gateway(Box<gateway::Args>),
+    Reserve(reserve::Args),
 }
 
 /// How a command ended that did not fail.
@@ -112,7 +112,7 @@ pub(crate) fn run() -> ExitCode {
                 Command::Proof(args) => proof::run(&global, args).await,
                 Command::Keys(args) => keys::run(&global, &args),
                 Command::Account(args) => account::run(&global, args).await,
-                Command::Gateway(args) => gateway::run(&global, *args).await,
+                Command::Reserve(args) => reserve::run(&global, args).await,
             }
         })
     });

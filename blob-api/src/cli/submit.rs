@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use blob_api::{BlobBody, Client, NewBlob, Prepared, Progress, Receipt, SubmitOptions};
-use chain::TxStatus;
+use chain::{ReservationId, TxStatus};
 use erasure::{ForeignKind, Namespace};
 use serde_json::json;
 
@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// Paid to the proposer per share, in nano
     #[arg(long, value_name = "NANO", default_value_t = 0)]
     tip: u64,
+    /// The reservation that pays, of which the key is owner or signer
+    #[arg(long, value_name = "ID", conflicts_with_all = ["fee_cap", "tip"])]
+    reservation: Option<ReservationId>,
     #[command(flatten)]
     key: KeyArgs,
 }
@@ -49,7 +52,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<End> {
         })
         .collect::<Result<_>>()?;
     let key = args.key.load()?;
-    let options = SubmitOptions { fee_cap: args.fee_cap, tip: args.tip };
+    let options = SubmitOptions { fee_cap: args.fee_cap, tip: args.tip, reservation: args.reservation };
     let prepared = client.prepare(&key, blobs, options).await?;
 
     let bar = output::upload_bar(global.json, prepared.wire_bytes());

@@ -18,6 +18,8 @@ pub enum ProofKind {
     Namespace,
     /// Bytes that are not those of the commitment.
     Commitment,
+    /// A value of the state that is not under the header's `app_hash`.
+    State,
     /// A block said to hold a transaction that it does not hold.
     Inclusion,
 }
@@ -29,6 +31,7 @@ impl std::fmt::Display for ProofKind {
             Self::Entry => "index entry",
             Self::Namespace => "namespace completeness",
             Self::Commitment => "blob commitment",
+            Self::State => "state",
             Self::Inclusion => "inclusion",
         })
     }

@@ -10,6 +10,7 @@ mod error;
 mod follow;
 mod read;
 mod sse;
+mod state;
 mod submit;
 mod transport;
 mod trust;
@@ -21,6 +22,7 @@ use chain::{Address, NetworkConfig, TxId};
 use crate::{AccountBody, PriceBody, QuoteBody, QuoteRequest, StatusBody, SubmittedBody, TxBody};
 pub use error::{Attempt, ClientError, ProofKind, RejectedNode};
 pub use read::{Lookup, VerifiedBlob, VerifiedEntryAt, VerifiedList};
+pub use state::{Reserve, VerifiedState};
 pub use submit::{NewBlob, Prepared, Progress, Receipt, SubmitOptions};
 use transport::{Node, Transport, json};
 use trust::Trust;
@@ -49,11 +51,6 @@ impl Client {
     /// Nodes caught with false proofs so far.
     pub fn rejected_nodes(&self) -> Vec<RejectedNode> {
         self.transport.rejected()
-    }
-
-    /// Asks another node first from now on: for callers who see that the one that answers has not moved on.
-    pub fn turn_to_next_node(&self) {
-        self.transport.turn();
     }
 
     /// A node's status. Not verified.

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use chain::{
-    Action, Address, Amount, BlobHeader, Height, KzgOpening, Payload, SecretKey, Submission, TxId, TxStatus,
-    VerifiedHeader, fees::FeeRules,
+    Action, Address, Amount, BlobHeader, Height, KzgOpening, Payload, ReservationId, SecretKey, Submission,
+    TxId, TxStatus, VerifiedHeader, VerifiedTransaction, fees::FeeRules,
 };
 use erasure::{ForeignKind, IndexEntry, Namespace};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -64,6 +64,8 @@ pub struct SubmitOptions {
     pub fee_cap: Option<u64>,
     /// Paid to the proposer per share, in nano.
     pub tip: u64,
+    /// The reservation that pays for blobs instead of the account. Fee cap and tip are then nothing.
+    pub reservation: Option<ReservationId>,
 }
 
 /// A signed submission. Sending it twice, or to two nodes, includes it once.
@@ -73,11 +75,23 @@ pub struct Prepared {
     sender: Address,
     blobs: Vec<BlobHeader>,
     shares: u64,
-    fee_cap: u64,
+    cost_limit: Amount,
     body: Bytes,
 }
 
 impl Prepared {
+    pub(super) fn new(transaction: &VerifiedTransaction, bodies: Vec<Vec<u8>>) -> Self {
+        let submission = Submission { transaction: transaction.transaction().clone(), bodies };
+        Self {
+            id: transaction.id(),
+            sender: transaction.sender(),
+            blobs: transaction.blobs().to_vec(),
+            shares: transaction.shares(),
+            cost_limit: transaction.payload().cost_limit(transaction.shares()),
+            body: submission.encode().into(),
+        }
+    }
+
     /// The transaction's id.
     pub fn id(&self) -> TxId {
         self.id
@@ -95,7 +109,7 @@ impl Prepared {
 
     /// The most that may be charged, in nano.
     pub fn cost_limit(&self) -> Amount {
-        self.shares.saturating_mul(self.fee_cap)
+        self.cost_limit
     }
 
     /// Bytes that go over the wire.
@@ -136,26 +150,19 @@ impl Client {
         let fee_cap = options.fee_cap.unwrap_or_else(|| guaranteed.saturating_add(options.tip));
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(|error| ClientError::Local(format!("no randomness: {error}")))?;
-        let terms = Terms { salt, valid_until: status.height + HORIZON_LIMIT, fee_cap, tip: options.tip };
+        let (fee_cap, tip) = if options.reservation.is_some() { (0, 0) } else { (fee_cap, options.tip) };
+        let terms = Terms { salt, valid_until: status.height + HORIZON_LIMIT, fee_cap, tip };
         let (key, domain) = (key.clone(), network.domain());
         let sign = move || {
             let (headers, kzg, bodies) = describe(blobs)?;
             let Terms { salt, valid_until, fee_cap, tip } = terms;
-            let action = Action::SubmitBlobs { blobs: headers };
+            let action = Action::SubmitBlobs { blobs: headers, reservation: options.reservation };
             let payload = Payload { sender: key.address(), salt, valid_until, fee_cap, tip, action };
             let transaction = key
                 .sign(payload, kzg, &domain)
                 .map_err(|error| ClientError::Local(format!("could not sign: {error}")))?;
             let verified = transaction.verify(&domain, &status.parameters)?;
-            let submission = Submission { transaction: verified.transaction().clone(), bodies };
-            Ok(Prepared {
-                id: verified.id(),
-                sender: verified.sender(),
-                blobs: verified.blobs().to_vec(),
-                shares: verified.shares(),
-                fee_cap,
-                body: submission.encode().into(),
-            })
+            Ok(Prepared::new(&verified, bodies))
         };
         tokio::task::spawn_blocking(sign).await.map_err(|error| ClientError::Local(error.to_string()))?
     }

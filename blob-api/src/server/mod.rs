@@ -11,6 +11,7 @@ mod outcome;
 mod params;
 mod price;
 mod read;
+mod state;
 mod submit;
 
 use std::{io, sync::Arc, time::Duration};
@@ -129,6 +130,9 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(price::quote, price::quote_exactly))
         .routes(routes!(submit::submit))
         .routes(routes!(submit::transaction))
+        .routes(routes!(state::single))
+        .routes(routes!(state::one_of))
+        .routes(routes!(state::reservation))
         .routes(routes!(read::header))
         .routes(routes!(read::blob))
         .routes(routes!(read::proof))

@@ -172,7 +172,7 @@ async fn keys_are_made_shown_and_imported_without_ever_being_an_argument() {
 #[tokio::test]
 async fn help_texts_are_as_reviewed() {
     let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 17] = [
         &[],
         &["quote"],
         &["submit"],
@@ -182,7 +182,10 @@ async fn help_texts_are_as_reviewed() {
         &["follow"],
         &["proof"],
         &["account"],
-        &["gateway"],
+        &["reserve"],
+        &["reserve", "buy"],
+        &["reserve", "extend"],
+        &["reserve", "show"],
         &["keys"],
         &["keys", "new"],
         &["keys", "show"],

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use blob_api::{
     AccountState, Backend, BlobLocation, BlobName, Client, Config, FaucetError, Found, Info, NamespaceAnswer,
-    NodeStatus, PriceState, SubmitError, TxRecord, serve,
+    NodeStatus, PriceState, StateAnswer, SubmitError, TxRecord, serve,
 };
 use bytes::Bytes;
-use chain::{Address, Height, LightBlock, Outcome, Reason, Submission, TxId, TxStatus};
+use chain::{Address, Height, LightBlock, Outcome, Reason, State, StateKey, Submission, TxId, TxStatus};
 use erasure::{BlobMeta, DataRootParts, Index, Namespace, NamespaceProof};
 use tokio::{
     net::TcpListener,
@@ -71,6 +71,15 @@ impl Backend for Node {
     async fn account(&self, address: Address) -> AccountState {
         let inner = self.chain.lock();
         AccountState { balance: inner.balance(address), pending: inner.pending(address) }
+    }
+
+    async fn state(&self, key: StateKey) -> Found<StateAnswer> {
+        let inner = self.chain.lock();
+        let height = inner.decided.len() as u64;
+        let state = State::at(&inner.store, height - 1);
+        let (value, proof) = state.prove(&key).unwrap();
+        let value = if self.manner == Manner::FlipsAByte { value.map(|_| vec![9; 8]) } else { value };
+        Outcome::Data(StateAnswer { height, value, proof })
     }
 
     async fn submit(&self, submission: Submission) -> Result<TxId, SubmitError> {

@@ -126,8 +126,10 @@ fn tips_order_a_block_and_arrival_breaks_ties() {
     let tipped = |salt: u8, tip: u64| {
         let bytes = vec![salt; 10];
         let blobs = vec![chain::BlobHeader::describe(namespace(1), &bytes, &[], &[])];
-        let payload =
-            chain::Payload { tip, ..chain.payload(&key(1), salt, chain::Action::SubmitBlobs { blobs }) };
+        let payload = chain::Payload {
+            tip,
+            ..chain.payload(&key(1), salt, chain::Action::SubmitBlobs { blobs, reservation: None })
+        };
         chain.candidate(chain.sign(&key(1), payload), vec![bytes])
     };
     let candidates = [tipped(1, 5), tipped(2, 50), tipped(3, 5)];

@@ -109,7 +109,8 @@ impl Scene {
 
     /// A transaction of one blob with this header.
     fn submission(&self, blob: BlobHeader, kzg: Vec<chain::KzgOpening>) -> Transaction {
-        let payload = self.chain.payload(&key(1), 7, Action::SubmitBlobs { blobs: vec![blob] });
+        let payload =
+            self.chain.payload(&key(1), 7, Action::SubmitBlobs { blobs: vec![blob], reservation: None });
         key(1).sign(payload, kzg, &self.chain.genesis.domain()).unwrap()
     }
 }

@@ -38,7 +38,7 @@ fn expiry_cap_and_balance_are_checked_with_both_sides_named() {
 fn a_submission_may_not_reach_further_than_a_hundred_blocks() {
     let chain = chain();
     let blob = chain::BlobHeader::describe(namespace(1), &[1], &[], &[]);
-    let mut payload = chain.payload(&key(1), 1, Action::SubmitBlobs { blobs: vec![blob] });
+    let mut payload = chain.payload(&key(1), 1, Action::SubmitBlobs { blobs: vec![blob], reservation: None });
     payload.valid_until = 102;
     let far = chain.candidate(chain.sign(&key(1), payload), vec![vec![1]]);
     assert_eq!(check(&chain, &far), Err(LedgerError::TooDistant { valid_until: 102, latest: 101 }));

@@ -12,5 +12,6 @@ mod bodies;
 mod fraud;
 mod headers;
 mod ledger;
+mod reservations;
 mod support;
 mod transactions;

@@ -34,14 +34,17 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub(crate) fn new(parameters: Parameters) -> Self {
+        Self::funded(parameters, FUNDS)
+    }
+
+    /// A chain whose accounts 1 to 3 own `balance` each.
+    pub(crate) fn funded(parameters: Parameters, balance: Amount) -> Self {
         let signers: Vec<_> = (1..=4u8).map(|seed| SigningKey::from([seed; 32])).collect();
         let genesis = Genesis {
             chain_id: "weft-test".into(),
             time: Time::from_unix_timestamp(1_700_000_000, 0).unwrap(),
             parameters,
-            accounts: (1..=3)
-                .map(|seed| GenesisAccount { address: key(seed).address(), balance: FUNDS })
-                .collect(),
+            accounts: (1..=3).map(|seed| GenesisAccount { address: key(seed).address(), balance }).collect(),
             validators: signers
                 .iter()
                 .enumerate()
@@ -102,7 +105,8 @@ impl Chain {
     pub(crate) fn submit(&self, from: &SecretKey, salt: u8, blobs: &[(Namespace, Vec<u8>)]) -> Candidate {
         let kinds = [ForeignKind::Keccak256, ForeignKind::Sha256];
         let headers = blobs.iter().map(|(ns, bytes)| BlobHeader::describe(*ns, bytes, &kinds, &[])).collect();
-        let transaction = self.sign(from, self.payload(from, salt, Action::SubmitBlobs { blobs: headers }));
+        let transaction = self
+            .sign(from, self.payload(from, salt, Action::SubmitBlobs { blobs: headers, reservation: None }));
         self.candidate(transaction, blobs.iter().map(|(_, bytes)| bytes.clone()).collect())
     }
 

@@ -17,7 +17,7 @@ fn blob(len: u64) -> BlobHeader {
 }
 
 fn refuse(chain: &Chain, blobs: Vec<BlobHeader>, kzg: Vec<KzgOpening>) -> TransactionError {
-    let payload = chain.payload(&key(1), 0, Action::SubmitBlobs { blobs });
+    let payload = chain.payload(&key(1), 0, Action::SubmitBlobs { blobs, reservation: None });
     let transaction = key(1).sign(payload, kzg, &chain.genesis.domain()).unwrap();
     transaction.verify(&chain.genesis.domain(), &chain.genesis.parameters).unwrap_err()
 }
@@ -42,6 +42,7 @@ fn the_id_is_pinned_so_that_wallets_can_be_checked_against_it() {
         fee_cap: 2_000,
         tip: 10,
         action: Action::SubmitBlobs {
+            reservation: None,
             blobs: vec![BlobHeader {
                 namespace: namespace(5),
                 commitment: [7; 32],
@@ -122,7 +123,7 @@ fn kzg_commitments_need_whole_chunks_and_their_openings() {
 fn a_signature_by_another_key_or_with_a_high_s_is_refused() {
     let chain = chain();
     let domain = chain.genesis.domain();
-    let payload = chain.payload(&key(1), 0, Action::SubmitBlobs { blobs: vec![blob(1)] });
+    let payload = chain.payload(&key(1), 0, Action::SubmitBlobs { blobs: vec![blob(1)], reservation: None });
     let good = key(1).sign(payload.clone(), vec![], &domain).unwrap();
     let verify = |t: Transaction| t.verify(&domain, &chain.genesis.parameters).unwrap_err();
 

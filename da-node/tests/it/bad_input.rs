@@ -125,14 +125,14 @@ fn payload(height: u64, blobs: Vec<BlobHeader>) -> Payload {
         valid_until: height + 50,
         fee_cap: 3_000,
         tip: 0,
-        action: Action::SubmitBlobs { blobs },
+        action: Action::SubmitBlobs { blobs, reservation: None },
     }
 }
 
 fn first(payload: &mut Payload) -> &mut BlobHeader {
     match &mut payload.action {
-        Action::SubmitBlobs { blobs } => &mut blobs[0],
-        Action::Transfer { .. } => panic!("no blobs"),
+        Action::SubmitBlobs { blobs, .. } => &mut blobs[0],
+        _ => panic!("no blobs"),
     }
 }
 

@@ -6,7 +6,7 @@ mod bad_input;
 mod dependencies;
 mod dev;
 mod e2e;
-mod gateway;
+mod faults;
 mod headers;
 mod help;
 mod must_hold;

@@ -58,10 +58,30 @@ impl CommittedSquare {
 }
 
 impl LineSamples {
+    /// The line it claims.
+    #[must_use]
+    pub const fn line(&self) -> (Axis, usize) {
+        (self.axis, self.index as usize)
+    }
+
     /// The places it claims.
     #[must_use]
     pub fn places(&self) -> &[u16] {
         &self.places
+    }
+
+    pub(crate) fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// The nodes of the line's tree that the cells do not give.
+    pub(crate) fn siblings(&self) -> &[Digest] {
+        &self.siblings
+    }
+
+    /// The path from the line's root to the axis root.
+    pub(crate) fn axis_path(&self) -> &[Digest] {
+        &self.axis_path
     }
 
     /// Checks that these are the cells at these places of that line of the block with this data root.

@@ -5,10 +5,10 @@
 //! one data root, so whatever is learned twice is the same.
 
 use crate::{
-    Digest, Sample, Width,
+    Digest, LineSamples, Sample, Width,
     commitment::{inner, leaf},
     many,
-    tree::root_of_range,
+    tree::{root_of_range, siblings_of_places},
 };
 
 const UNKNOWN: Digest = [0; 32];
@@ -34,9 +34,10 @@ impl Paths {
         self.axis.fill(UNKNOWN);
     }
 
-    /// Adds what a sample that was verified tells about `line`, its place in the axis tree.
-    pub(super) fn learn(&mut self, line: usize, sample: &Sample) {
-        let (n, place) = (self.width.extended(), sample.coordinates.place());
+    /// Adds what a sample that was verified, and so lies in the square, tells about its line.
+    pub(super) fn learn(&mut self, sample: &Sample) {
+        let (n, at) = (self.width.extended(), sample.coordinates);
+        let (place, Some(line)) = (at.place(), at.axis.leaf(self.width, at.line())) else { return };
         if self.root(line).is_none() {
             let leaf = vec![leaf(&sample.cell)];
             if let Some(root) = root_of_range(inner, n, place, leaf, &sample.line_path) {
@@ -46,6 +47,26 @@ impl Paths {
         let tree = &mut self.lines[line];
         tree.resize(2 * n, UNKNOWN);
         learn_path(tree, place, &sample.line_path);
+    }
+
+    /// Adds what samples of a line that were verified together tell about it.
+    pub(super) fn learn_together(&mut self, samples: &LineSamples) {
+        let (n, (axis, index)) = (self.width.extended(), samples.line());
+        let Some(line) = axis.leaf(self.width, index) else { return };
+        let (tree, places) =
+            (&mut self.lines[line], samples.places().iter().map(|place| usize::from(*place)));
+        tree.resize(2 * n, UNKNOWN);
+        places.clone().zip(samples.cells()).for_each(|(place, cell)| tree[n + place] = leaf(cell));
+        let siblings = siblings_of_places(n, places.clone()).into_iter().zip(samples.siblings());
+        siblings.for_each(|((level, index), sibling)| tree[(n >> level) + index] = *sibling);
+        let mut nodes: Vec<usize> = places.map(|place| n + place).collect();
+        while nodes.first().is_some_and(|node| *node > 1) {
+            nodes.iter_mut().for_each(|node| *node /= 2);
+            nodes.dedup();
+            nodes.iter().for_each(|node| tree[*node] = inner(&tree[2 * node], &tree[2 * node + 1]));
+        }
+        let root = tree[1];
+        self.learn_root(line, root, samples.axis_path());
     }
 
     /// Adds a line's root with its path.

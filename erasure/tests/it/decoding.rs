@@ -1,8 +1,8 @@
 //! Hostile encodings: every changed byte is caught, nothing panics, nothing has two encodings.
 
 use erasure::{
-    Axis, DataRootParts, EntryProof, ForeignKind, ForeignProof, Index, IndexEntry, Line, NamespaceProof,
-    RangeProof, Sample, keccak256,
+    Axis, DataRootParts, EntryProof, ForeignKind, ForeignProof, Index, IndexEntry, Line, LineSamples,
+    NamespaceProof, RangeProof, Sample, keccak256,
 };
 use proptest::prelude::*;
 
@@ -47,6 +47,11 @@ fn encodings() -> Vec<(&'static str, Vec<u8>, Check)> {
             "column sample",
             smallest.sample(column).unwrap().encode(),
             check!(Sample, |s| s.verify(&cells_root, column).is_ok()),
+        ),
+        (
+            "samples of a line",
+            smallest.line_samples(Axis::Column, 1, &[0, 3]).unwrap().encode(),
+            check!(LineSamples, |s| s.verify(&cells_root, Axis::Column, 1, &[0, 3]).is_ok()),
         ),
         (
             "line",

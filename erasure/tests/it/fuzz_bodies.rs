@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use erasure::{
     Axis, DataRootParts, Digest, EntryProof, ForeignKind, ForeignProof, FraudProof, Index, IndexEntry, Line,
-    Namespace, NamespaceProof, RangeProof, Repair, RepairError, Sample, transaction_list,
+    LineSamples, Namespace, NamespaceProof, RangeProof, Repair, RepairError, Sample, transaction_list,
 };
 
 use crate::{
@@ -23,7 +23,7 @@ pub(crate) fn decoders(data: &[u8]) {
             }
         )*};
     }
-    canonical!(Sample, Line, RangeProof, EntryProof, ForeignProof, NamespaceProof);
+    canonical!(Sample, LineSamples, Line, RangeProof, EntryProof, ForeignProof, NamespaceProof);
     canonical!(Index, IndexEntry, DataRootParts, FraudProof);
     if let Ok(namespace) = Namespace::from_bytes(data) {
         assert_eq!(namespace.as_bytes(), data);
@@ -44,6 +44,11 @@ static HONEST: LazyLock<Vec<Checked>> = LazyLock::new(|| {
         let check = move |b: &[u8]| Sample::decode(b).is_ok_and(|sample| sample.verify(&root, place).is_ok());
         honest.push((square.sample(place).unwrap().encode(), Box::new(check)));
     }
+    let places = [0, 1, 6];
+    let check = move |b: &[u8]| {
+        LineSamples::decode(b).is_ok_and(|samples| samples.verify(&root, Axis::Column, 3, &places).is_ok())
+    };
+    honest.push((square.line_samples(Axis::Column, 3, &places).unwrap().encode(), Box::new(check)));
     let check = move |b: &[u8]| Line::decode(b).is_ok_and(|line| line.verify(&root, Axis::Row, 5).is_ok());
     honest.push((square.line(Axis::Row, 5).unwrap().encode(), Box::new(check)));
     let check = move |b: &[u8]| RangeProof::decode(b).is_ok_and(|range| range.verify(&root, 3..6).is_ok());

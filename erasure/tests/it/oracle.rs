@@ -47,6 +47,18 @@ pub(crate) fn blake_path(leaves: &[Digest], index: usize) -> Vec<Digest> {
     path
 }
 
+/// The nodes of a complete tree that the leaves at these places do not give, bottom up.
+pub(crate) fn blake_siblings(leaves: &[Digest], places: &[usize]) -> Vec<Digest> {
+    if leaves.len() == 1 {
+        return vec![];
+    }
+    let missing = |i: &usize| !places.contains(i) && places.contains(&(i ^ 1));
+    let here = (0..leaves.len()).filter(missing).map(|i| leaves[i]);
+    let above: Vec<Digest> = leaves.chunks(2).map(|pair| blake(&pair.concat())).collect();
+    let parents: Vec<usize> = places.iter().map(|place| place / 2).collect();
+    here.chain(blake_siblings(&above, &parents)).collect()
+}
+
 pub(crate) fn entry_leaf(entry: &IndexEntry) -> Digest {
     keccak(&[vec![0], entry.encode()].concat())
 }
@@ -141,6 +153,31 @@ impl Grid {
 
     pub(crate) fn axis_root(&self) -> Digest {
         blake_tree(&self.line_roots())
+    }
+
+    /// The documented encoding of several cells of a line.
+    pub(crate) fn line_samples(
+        &self,
+        axis: Axis,
+        index: usize,
+        places: &[usize],
+        index_root: Digest,
+    ) -> Bytes {
+        let number = u8::from(axis == Axis::Column);
+        let short = |number: usize| (number as u16).to_be_bytes();
+        let cell = |place: &usize| {
+            let (row, column) = if axis == Axis::Row { (index, *place) } else { (*place, index) };
+            self.cell(Coordinates { row: row as u16, column: column as u16, axis }).clone()
+        };
+        [
+            [&short(self.k)[..], &[number], &short(index), &short(places.len())].concat(),
+            places.iter().flat_map(|place| short(*place)).collect(),
+            index_root.to_vec(),
+            places.iter().flat_map(cell).collect(),
+            blake_siblings(&self.line(axis, index), places).concat(),
+            blake_path(&self.line_roots(), index + usize::from(number) * 2 * self.k).concat(),
+        ]
+        .concat()
     }
 
     /// A sample's documented encoding.

@@ -1,10 +1,13 @@
 //! Repair of honest squares from few cells, and of wrong ones into an accusation.
 
-use std::num::NonZeroUsize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+};
 
 use erasure::{
-    Axis, CommittedSquare, Committer, Coordinates, DataRootParts, FraudProof, Repair, RepairError, Sample,
-    Width,
+    Axis, CommittedSquare, Committer, Coordinates, DataRootParts, FraudProof, LineSamples, Repair,
+    RepairError, Sample, Width,
 };
 use proptest::prelude::*;
 
@@ -85,8 +88,8 @@ fn k_lines_repair_a_square() {
 }
 
 /// Which cells follow from these when lines with half of their cells are decoded, one at a time.
-fn oracle_decodes(n: usize, cells: &[(usize, usize)]) -> std::collections::BTreeSet<(usize, usize)> {
-    let mut known: std::collections::BTreeSet<_> = cells.iter().copied().collect();
+fn oracle_decodes(n: usize, cells: &[(usize, usize)]) -> BTreeSet<(usize, usize)> {
+    let mut known: BTreeSet<_> = cells.iter().copied().collect();
     loop {
         let before = known.len();
         for i in 0..n {
@@ -162,6 +165,27 @@ fn a_repair_that_starts_over_keeps_nothing() {
 }
 
 #[test]
+fn cells_proven_together_repair_a_square() {
+    let square = Block::of_width(4).commit();
+    let mut repair = start(&square);
+    for (axis, index) in [(Axis::Row, 6), (Axis::Column, 1), (Axis::Row, 0), (Axis::Column, 5)] {
+        let samples = square.line_samples(axis, index, &[1, 2, 4, 7]).unwrap();
+        assert_eq!(samples.line(), (axis, index));
+        let verified = samples.verify(&square.data_root(), axis, index, &[1, 2, 4, 7]).unwrap();
+        repair.add_samples(&verified).unwrap();
+        repair.add_samples(&verified).unwrap();
+    }
+    assert!(matches!(repair.finish(), Err(RepairError::NotEnough { .. })));
+    for index in [2, 3] {
+        let samples = square.line_samples(Axis::Row, index, &[0, 3, 4, 6]).unwrap();
+        repair
+            .add_samples(&samples.verify(&square.data_root(), Axis::Row, index, &[0, 3, 4, 6]).unwrap())
+            .unwrap();
+    }
+    assert_eq!(&repair.finish().unwrap().commit(square.index().clone()).unwrap(), &square);
+}
+
+#[test]
 fn parts_of_other_blocks_are_refused() {
     let (square, other) = (Block::of_width(4).commit(), Block::small().commit());
     let (expected, got) = (square.data_root(), other.data_root());
@@ -171,6 +195,8 @@ fn parts_of_other_blocks_are_refused() {
     let place = at(0, 0, Axis::Row);
     let sample = other.sample(place).unwrap().verify(&got, place).unwrap();
     assert_eq!(repair.add(&sample), wrong);
+    let samples = other.line_samples(Axis::Row, 0, &[0, 3]).unwrap().verify(&got, Axis::Row, 0, &[0, 3]);
+    assert_eq!(repair.add_samples(&samples.unwrap()), wrong);
     let line = other.line(Axis::Row, 0).unwrap().verify(&got, Axis::Row, 0).unwrap();
     assert_eq!(repair.add_line(&line), wrong);
     add(&mut repair, &square, block(0..4, 0..4));
@@ -201,6 +227,27 @@ impl Wrong {
         places.into_iter().try_for_each(|place| {
             let sample = Sample::decode(&self.0.sample(place, self.1.index_root)).unwrap();
             repair.add(&sample.verify(&self.1.data_root(), place).unwrap())
+        })
+    }
+
+    /// The same, those of each line in one proof.
+    fn add_together(
+        &self,
+        repair: &mut Repair,
+        places: impl IntoIterator<Item = Coordinates>,
+    ) -> Result<(), RepairError> {
+        let mut lines = BTreeMap::<_, BTreeSet<usize>>::new();
+        for Coordinates { row, column, axis } in places {
+            let (index, place) = if axis == Axis::Row { (row, column) } else { (column, row) };
+            lines.entry((index, axis as u8)).or_default().insert(place.into());
+        }
+        lines.into_iter().try_for_each(|((index, number), places)| {
+            let (axis, index) = (if number == 0 { Axis::Row } else { Axis::Column }, usize::from(index));
+            let places: Vec<usize> = places.into_iter().collect();
+            let proof = LineSamples::decode(&self.0.line_samples(axis, index, &places, self.1.index_root));
+            let places: Vec<u16> = places.iter().map(|place| *place as u16).collect();
+            let verified = proof.unwrap().verify(&self.1.data_root(), axis, index, &places).unwrap();
+            repair.add_samples(&verified)
         })
     }
 
@@ -273,6 +320,7 @@ proptest! {
         junk in junk(),
         order in Just((0..128).collect::<Vec<usize>>()).prop_shuffle(),
         first in 0..128usize,
+        together in any::<bool>(),
     ) {
         let wrong = Wrong::new(|grid| for (row, column, axes) in &junk {
             let change = (row * 8 + column + 1) as u8;
@@ -282,7 +330,12 @@ proptest! {
         let places: Vec<Coordinates> = everywhere(wrong.1.width).collect();
         let (mut repair, mut ended) = (wrong.repair(), None);
         for part in [&order[..first], &order[first..]] {
-            let added = wrong.add(&mut repair, part.iter().map(|i| places[*i]));
+            let cells = part.iter().map(|i| places[*i]);
+            let added = if together {
+                wrong.add_together(&mut repair, cells)
+            } else {
+                wrong.add(&mut repair, cells)
+            };
             match added.and_then(|()| repair.finish()) {
                 Err(RepairError::NotEnough { .. }) => {
                     let unlock = repair.unlock().unwrap();

@@ -112,13 +112,15 @@ fn every_line_verifies_and_shows_all_its_cells() {
 #[test]
 fn cells_of_a_line_share_their_paths_and_show_nothing_else() {
     let square = Block::small().commit();
-    let root = square.data_root();
+    let (root, grid) = (square.data_root(), grid(&Block::small()));
     for (axis, index) in [(Axis::Row, 5), (Axis::Column, 2)] {
         for set in 1..256u16 {
             let places: Vec<u16> = (0..8).filter(|place| set >> place & 1 == 1).collect();
             let proof = square.line_samples(axis, index, &places).unwrap();
             let bytes = proof.encode();
             assert_eq!(LineSamples::decode(&bytes), Ok(proof.clone()));
+            let listed: Vec<usize> = places.iter().map(|place| usize::from(*place)).collect();
+            assert_eq!(bytes, grid.line_samples(axis, index, &listed, square.parts().index_root));
             assert!(bytes.len() <= 2 + 1 + 2 + 2 + 32 + places.len() * (2 + 512 + 3 * 32) + 4 * 32);
             let other = if axis == Axis::Row { Axis::Column } else { Axis::Row };
             assert!(proof.clone().verify(&root, other, index, &places).is_err());
@@ -141,14 +143,6 @@ fn cells_of_a_line_share_their_paths_and_show_nothing_else() {
             assert_eq!(square.line_samples(axis, index, places), None);
         }
         assert_eq!(square.line_samples(axis, 8, &[0]), None);
-        let two = square.line_samples(axis, index, &[1, 6]).unwrap().encode();
-        for i in 0..two.len() {
-            let mut changed = two.clone();
-            changed[i] ^= 1 << (i % 8);
-            if let Ok(proof) = LineSamples::decode(&changed) {
-                assert!(proof.verify(&root, axis, index, &[1, 6]).is_err(), "byte {i}");
-            }
-        }
     }
 }
 

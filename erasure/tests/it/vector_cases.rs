@@ -161,6 +161,23 @@ fn cell_proofs() -> Vec<Value> {
             cases.extend(around("sample", &name, square.data_root(), &sample, &asked));
         }
     }
+    let samples_of = |axis: Axis, index: usize, places: &[u16]| json!({"axis": axis.to_string(), "index": index, "places": places});
+    let of_lines: [(&CommittedSquare, Axis, usize, &[u16]); 5] = [
+        (&tiny, Axis::Row, 2, &[3]),
+        (&tiny, Axis::Column, 1, &[0, 2]),
+        (&tiny, Axis::Row, 0, &[0, 1, 2, 3]),
+        (&small, Axis::Row, 5, &[1, 2, 7]),
+        (&small, Axis::Column, 6, &[0, 1, 4, 6]),
+    ];
+    for (square, axis, index, places) in of_lines {
+        let samples = square.line_samples(axis, index, places).unwrap().encode();
+        let others: Vec<u16> = places.iter().map(|place| place ^ 1).collect();
+        let asked = [places, &places[1..], &others].map(|places| samples_of(axis, index, places));
+        let elsewhere = samples_of(axis, index + 1, places);
+        let asked = [&asked[..], &[elsewhere]].concat();
+        let name = format!("cells {places:?} of {axis} {index}, width {}", square.width());
+        cases.extend(around("samples", &name, square.data_root(), &samples, &asked));
+    }
     let line_of = |axis: Axis, index: usize| json!({"axis": axis.to_string(), "index": index});
     for (square, axis, index) in [(&tiny, Axis::Row, 1), (&tiny, Axis::Column, 3), (&small, Axis::Row, 6)] {
         let line = square.line(axis, index).unwrap().encode();

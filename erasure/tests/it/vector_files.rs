@@ -6,8 +6,8 @@ use std::{cell::RefCell, collections::BTreeSet, fs, path::PathBuf};
 
 use erasure::{
     Axis, BlobMeta, DataRootParts, Digest, EntryProof, ForeignKind, ForeignProof, FraudProof, FraudRules,
-    Index, IndexEntry, Line, Namespace, NamespaceProof, OriginalSquare, RangeProof, Sample, Width,
-    blob_commitment, foreign::eip4844_versioned_hash, transaction_blob,
+    Index, IndexEntry, Line, LineSamples, Namespace, NamespaceProof, OriginalSquare, RangeProof, Sample,
+    Width, blob_commitment, foreign::eip4844_versioned_hash, transaction_blob,
 };
 use serde_json::Value;
 
@@ -33,6 +33,11 @@ impl<'a> Case<'a> {
 
     fn number(&self, name: &str) -> usize {
         self.field(name).and_then(Value::as_u64).unwrap() as usize
+    }
+
+    fn numbers(&self, name: &str) -> Vec<u16> {
+        let items = self.field(name).and_then(Value::as_array).unwrap().iter();
+        items.map(|item| item.as_u64().unwrap().try_into().unwrap()).collect()
     }
 
     fn text(&self, name: &str) -> &'a str {
@@ -118,6 +123,10 @@ fn verifies(case: &Case<'_>) -> bool {
         "sample" => {
             let place = at(case.number("row"), case.number("column"), case.axis());
             Sample::decode(&bytes).is_ok_and(|proof| proof.verify(&root, place).is_ok())
+        }
+        "samples" => {
+            let (axis, index, places) = (case.axis(), case.number("index"), case.numbers("places"));
+            LineSamples::decode(&bytes).is_ok_and(|proof| proof.verify(&root, axis, index, &places).is_ok())
         }
         "line" => {
             let (axis, index) = (case.axis(), case.number("index"));

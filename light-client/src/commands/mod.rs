@@ -1,10 +1,14 @@
 //! The subcommands, one a file.
 
+mod resume;
 mod run;
 mod status;
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use chain::NetworkConfig;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
@@ -18,8 +22,10 @@ const STATUS_ADDR: &str = "127.0.0.1:26680";
 /// to lose the block is noticed with the confidence that you ask for.
 #[derive(Debug, Parser)]
 #[command(name = "light-client", version)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (status) a block is unavailable.\n\
-    Logs go to stderr; RUST_LOG sets their level, for example RUST_LOG=light_client=debug.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (status) a block is unavailable, or\n    the client follows no further.\n\
+    Logs go to stderr; RUST_LOG sets their level, for example RUST_LOG=light_client=debug."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +34,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Resume(resume::Args),
     Status(status::Args),
 }
 
@@ -36,12 +43,19 @@ impl Cli {
         let runtime = runtime()?;
         let result = match self.command {
             Command::Run(args) => runtime.block_on(run::run(args)),
+            Command::Resume(args) => resume::run(&args),
             Command::Status(args) => runtime.block_on(status::run(args)),
         };
         // Does not wait for a thread that reads standard input.
         runtime.shutdown_background();
         result
     }
+}
+
+fn read_network(path: &Path) -> anyhow::Result<NetworkConfig> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("--network {}: cannot read it", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("--network {}", path.display()))
 }
 
 /// Two workers: the client waits far more than it computes, and every thread costs memory.

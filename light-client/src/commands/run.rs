@@ -2,23 +2,26 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use chain::NetworkConfig;
 use light_client::sampler::Confidence;
-use light_client::{Client, Config, http};
+use light_client::{AlarmHook, Client, Config, http};
 use network::Multiaddr;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::STATUS_ADDR;
+use super::{STATUS_ADDR, read_network};
 
 /// The file in the home directory that holds the address of the status endpoint.
 const STATUS_ADDR_FILE: &str = "status-addr";
+
+/// Bytes of a megabyte, as networks are sold.
+const MB: NonZeroU64 = NonZeroU64::new(1_000_000).unwrap();
 
 /// What is logged unless `RUST_LOG` says otherwise: libp2p tells more than anyone wants to know.
 const LOGGED: &str = "info,libp2p=warn,libp2p_swarm=warn";
@@ -37,6 +40,18 @@ pub(crate) struct Args {
     /// cells are asked for: 16 for 99%, 24 for 99.9%, 95 for 1-2^-40 of an 8 MiB block.
     #[arg(long, value_name = "PROBABILITY", default_value = "99.9%")]
     confidence: Confidence,
+    /// How many megabytes the client may use a day, both directions, everything included. Blocks
+    /// that it does not suffice for are skipped, never taken for available. Without it, no limit.
+    #[arg(long, value_name = "MB")]
+    budget_mb_per_day: Option<NonZeroU32>,
+    /// A line for sh -c, run for every alarm: a block is unavailable, or available after all, or
+    /// the client follows no further. It gets the alarm as JSON on standard input, and WEFT_ALARM,
+    /// WEFT_CHAIN and WEFT_HEIGHT in its environment.
+    #[arg(long, value_name = "COMMAND")]
+    on_alarm: Option<String>,
+    /// An http:// address that every alarm is posted to, as JSON.
+    #[arg(long, value_name = "URL")]
+    alarm_webhook: Option<String>,
     /// Address to listen on, for example /ip4/0.0.0.0/udp/7070/quic-v1; may be given again.
     /// Without one, samples are served over the connections that this client opened.
     #[arg(long, value_name = "MULTIADDR")]
@@ -65,7 +80,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("--status-addr {}: cannot listen there", args.status_addr))?;
     let address = listener.local_addr()?;
-    let config = Config { confidence: args.confidence, listen: args.listen, ..Config::default() };
+    let command = args.on_alarm.map(AlarmHook::Command);
+    let webhook = args.alarm_webhook.map(AlarmHook::Webhook);
+    let config = Config {
+        confidence: args.confidence,
+        listen: args.listen,
+        budget: args.budget_mb_per_day.map(|mb| NonZeroU64::from(mb).saturating_mul(MB)),
+        alarm_hooks: command.into_iter().chain(webhook).collect(),
+        ..Config::default()
+    };
     let (client, _) = Client::start(light_client::Args { network, home: args.home.clone(), config }).await?;
 
     let address_file = args.home.join(STATUS_ADDR_FILE);
@@ -91,10 +114,4 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     std::fs::remove_file(&address_file).ok();
     client.stop().await?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn read_network(path: &Path) -> anyhow::Result<NetworkConfig> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("--network {}: cannot read it", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("--network {}", path.display()))
 }

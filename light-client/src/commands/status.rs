@@ -39,8 +39,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         write!(stdout, "{}", render(&status, args.heights))?;
     }
-    let alarm = |report: &HeightReport| matches!(report.state, StateReport::Unavailable { .. });
-    Ok(match status.heights.iter().any(alarm) {
+    let alarm = |report: &HeightReport| {
+        matches!(report.state, StateReport::Unavailable { .. } | StateReport::Fraud { .. })
+    };
+    Ok(match status.halted.is_some() || status.heights.iter().any(alarm) {
         true => ExitCode::from(3),
         false => ExitCode::SUCCESS,
     })
@@ -69,8 +71,23 @@ fn render(status: &Status, heights: usize) -> String {
         Some(_) => "OFFLINE".to_owned(),
         None => format!("{} peers", status.peers),
     };
+    let mut notes = String::new();
+    if let Some(halt) = &status.halted {
+        notes += &format!(
+            "HALTED: {halt}\n  evidence: {}; once you have judged it: light-client resume\n",
+            halt.evidence.display()
+        );
+    }
+    if let Some(budget) = status.budget {
+        let mb = |bytes: u64| bytes as f64 / 1e6;
+        notes += &format!(
+            "budget: {:.1} MB a day, {:.2} MB of it at once now\n",
+            mb(budget.bytes_per_day),
+            mb(budget.left_bytes)
+        );
+    }
     format!(
-        "{} at height {}, {connection}\n{sampled}; {} blocks sampled\n\
+        "{} at height {}, {connection}\n{notes}{sampled}; {} blocks sampled\n\
          {} in, {} out, {} a block; {} of memory\n{table}\n",
         status.chain_id,
         status.height,
@@ -88,6 +105,7 @@ fn describe(state: &StateReport) -> String {
             format!("UNAVAILABLE: {} cells missing, {} peers asked", cells.len(), asked.len())
         }
         StateReport::Skipped { reason } => format!("skipped: {reason}"),
+        StateReport::Fraud { proof } => format!("FRAUD: {proof}"),
         StateReport::Pending | StateReport::Available { .. } => state.word().to_owned(),
     }
 }
@@ -102,7 +120,7 @@ fn kib(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use light_client::WireBytes;
+    use light_client::{BudgetReport, WireBytes};
 
     use super::*;
 
@@ -121,6 +139,9 @@ mod tests {
             peers: 4,
             wire_bytes: WireBytes { received: 60 << 10, sent: 4 << 10, per_block: 32 << 10 },
             resident_bytes: 20 << 20,
+            witnessed_height: Some(9),
+            halted: None,
+            budget: Some(BudgetReport { bytes_per_day: 24_000_000, left_bytes: 1_000_000 }),
             heights: vec![
                 report(9, StateReport::Pending, 0, None),
                 report(8, StateReport::Available { confidence: 0.99915 }, 24, Some(128)),
@@ -128,6 +149,7 @@ mod tests {
         };
         let expected = "\
 weft-test at height 9, 4 peers
+budget: 24.0 MB a day, 1.00 MB of it at once now
 height 8 is available with 99.915 %; 2 blocks sampled
 60.0 KiB in, 4.0 KiB out, 32.0 KiB a block; 20480.0 KiB of memory
 ──────────────────────────────────────────────────────

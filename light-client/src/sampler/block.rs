@@ -9,7 +9,9 @@
 //!                   control cells                                   │
 //!                        │ served                                   │
 //!                        ▼                                          │
-//!                   asked once more ── refused again ──► Unavailable
+//!                   asked once more ── denied again ──► Unavailable
+//!                        │ no answer                        ▲
+//!                        └──► control cells once more ──────┘ served
 //! ```
 //!
 //! Time, peers and answers come in as arguments; what to do comes out as [`Effect`]s.
@@ -18,10 +20,12 @@
 //! asks other peers for the same ones; `Available` is reached only when each of them was verified
 //! against the data root of the verified header; a wrong answer counts against the peer, never
 //! against the block; silence becomes `Unavailable` only if every peer that proved, after the
-//! deadline, that it can be reached was then asked once more for a missing cell, in vain.
+//! deadline, that it can be reached was then asked once more for a missing cell, in vain, and
+//! either said that it does not have it or proved once more that it can be reached.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::time::Duration;
 
 use erasure::{Coordinates, Digest, Sample, VerifiedSample, Width};
 
@@ -53,6 +57,8 @@ pub struct BlockSampler<P> {
     controls: BTreeSet<P>,
     /// Peers that served a control cell, and are asked once more for what is missing.
     reachable: BTreeSet<P>,
+    /// Whether the controls are those after the last question, and decide.
+    closing: bool,
     alarm: Option<Millis>,
 }
 
@@ -65,6 +71,8 @@ struct Cell<P> {
     tried: BTreeSet<P>,
     /// Asked in vain since controls were served.
     refused: BTreeSet<P>,
+    /// Those of them that said that they do not have it.
+    denied: BTreeSet<P>,
     in_flight: Vec<(P, Millis)>,
     rounds: u32,
     retry_at: Option<Millis>,
@@ -78,6 +86,7 @@ impl<P> Cell<P> {
             asked: BTreeSet::new(),
             tried: BTreeSet::new(),
             refused: BTreeSet::new(),
+            denied: BTreeSet::new(),
             in_flight: Vec::new(),
             rounds: 0,
             retry_at: None,
@@ -97,6 +106,7 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
             deadline: None,
             controls: BTreeSet::new(),
             reachable: BTreeSet::new(),
+            closing: false,
             alarm: None,
             task,
         }
@@ -143,6 +153,11 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
         self.cells.iter().map(|cell| cell.in_flight.len()).sum()
     }
 
+    /// Whether an alarm was raised, though the cells may have appeared since.
+    pub fn alarmed(&self) -> bool {
+        self.alarm.is_some()
+    }
+
     /// What is known about the block.
     pub fn state(&self) -> State<P> {
         if let Some(confidence) = self.reached() {
@@ -181,15 +196,33 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
                 continue;
             };
             asks += 1;
+            let delay = self.drawn_delay();
             let cell = &mut self.cells[index];
             cell.asked.insert(peer);
             cell.tried.insert(peer);
-            cell.in_flight.push((peer, now));
+            cell.in_flight.push((peer, now.after(delay)));
             *self.load.entry(peer).or_default() += 1;
             self.deadline.get_or_insert(now.after(self.task.timing.deadline));
-            effects.push(Effect::Ask { peer, at: cell.at });
+            effects.push(Effect::Ask { peer, at: cell.at, delay });
         }
         effects
+    }
+
+    fn drawn_delay(&mut self) -> Duration {
+        let spread = self.task.timing.spread.as_millis() as u64;
+        Duration::from_millis(u64::from(self.order.next_u32()) % (spread + 1))
+    }
+
+    /// The machine slept, or its clock was set: no deadline passed meanwhile, and what was under
+    /// way is void.
+    pub fn slept(&mut self, now: Millis) {
+        if self.deadline.is_some() {
+            self.deadline = Some(now.after(self.task.timing.deadline));
+        }
+        self.controls.clear();
+        self.reachable.clear();
+        self.closing = false;
+        self.forget_rounds();
     }
 
     /// Takes in `peer`'s answer to an [`Effect::Ask`].
@@ -198,6 +231,9 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
             cell.in_flight.retain(|(asked, _)| *asked != peer);
             if !matches!(answer, Answer::Bytes(_)) {
                 cell.refused.insert(peer);
+            }
+            if matches!(answer, Answer::Nothing) {
+                cell.denied.insert(peer);
             }
         }
         let bytes = match answer {
@@ -242,6 +278,9 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
         if self.reachable.is_empty() {
             return self.start_over(now);
         }
+        if self.closing {
+            return self.raise(now);
+        }
         self.forget_rounds();
         Vec::new()
     }
@@ -249,8 +288,16 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
     /// Nobody can be reached: the deadline and the rounds begin anew.
     fn start_over(&mut self, now: Millis) -> Vec<Effect<P>> {
         self.deadline = Some(now.after(self.task.timing.deadline));
+        self.closing = false;
         self.forget_rounds();
         vec![Effect::Offline]
+    }
+
+    fn raise(&mut self, now: Millis) -> Vec<Effect<P>> {
+        self.reachable.clear();
+        self.closing = false;
+        self.alarm = Some(now);
+        vec![Effect::Became(self.state())]
     }
 
     /// Every peer may be asked for every missing cell again, at once.
@@ -307,19 +354,25 @@ impl<P: Copy + Ord + Debug> BlockSampler<P> {
         controls.map(|&peer| Effect::Control { peer }).collect()
     }
 
-    /// Raises the alarm once all that can be reached have refused a cell once more.
+    /// Raises the alarm once all that can be reached have denied a cell once more; where they
+    /// stayed silent, tries them with controls once more.
     fn confirm(&mut self, now: Millis, peers: &[P]) -> Vec<Effect<P>> {
         self.reachable.retain(|peer| peers.contains(peer));
         if self.reachable.is_empty() {
             return self.start_over(now);
         }
-        let mut missing = self.cells.iter().filter(|cell| !cell.verified);
-        if !missing.any(|cell| self.reachable.is_subset(&cell.refused)) {
+        let missing = self.cells.iter().filter(|cell| !cell.verified);
+        let mut refused = missing.filter(|cell| self.reachable.is_subset(&cell.refused)).peekable();
+        if refused.peek().is_none() {
             return Vec::new();
         }
-        self.reachable.clear();
-        self.alarm = Some(now);
-        vec![Effect::Became(self.state())]
+        if refused.any(|cell| self.reachable.is_subset(&cell.denied)) {
+            return self.raise(now);
+        }
+        // Silence may be a connection that broke after the controls.
+        self.closing = true;
+        self.controls = std::mem::take(&mut self.reachable);
+        self.controls.iter().map(|&peer| Effect::Control { peer }).collect()
     }
 
     /// Whom to ask for a cell now: of the peers that this round has not tried, one with the

@@ -4,6 +4,7 @@
 //! the same code.
 
 mod block;
+mod budget;
 mod confidence;
 mod draw;
 mod types;
@@ -12,6 +13,7 @@ mod types;
 mod tests;
 
 pub use block::{BlockSampler, check};
+pub use budget::Budget;
 pub use confidence::{Confidence, ConfidenceError, confidence, miss_probability, samples_needed};
 pub use draw::{Seed, draw, probe};
 pub use types::{Answer, Control, Effect, Fault, Millis, SkipReason, State, Task, Timing};

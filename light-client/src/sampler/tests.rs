@@ -102,7 +102,7 @@ fn drive(
         effects.extend(sampler.poll(now, &connected, 100));
         while let Some(effect) = effects.pop() {
             match effect {
-                Effect::Ask { peer, at } => {
+                Effect::Ask { peer, at, .. } => {
                     seen.asked.push((peer, at));
                     let behaviour = &peers[usize::from(peer)];
                     match (behaviour, behaviour.sample(square, at)) {
@@ -293,19 +293,85 @@ fn a_client_without_controls_believes_peers_that_say_they_have_nothing() {
     let square = square(8, 0);
     let mut sampler = sampler(&square, 1);
     let asks = sampler.poll(Millis(0), &[7], 100);
-    let Some(&Effect::Ask { peer, at }) = asks.first() else { panic!("{asks:?}") };
+    let Some(&Effect::Ask { peer, at, .. }) = asks.first() else { panic!("{asks:?}") };
     sampler.answered(peer, at, Answer::Nothing);
     let late = Millis(20_000);
     let effects = sampler.poll(late, &[7], 0);
     assert_eq!(effects, [Effect::Control { peer: 7 }]);
     sampler.controlled(late, 7, Control::NoneKept);
     // It is asked once more before the alarm.
-    assert_eq!(sampler.poll(late, &[7], 100), [Effect::Ask { peer: 7, at }]);
+    assert!(
+        matches!(sampler.poll(late, &[7], 100)[..], [Effect::Ask { peer: 7, at: again, .. }] if again == at)
+    );
     assert_eq!(sampler.state(), State::Pending);
     sampler.answered(7, at, Answer::Nothing);
     sampler.poll(late, &[7], 100);
     let expected = State::Unavailable { cells: vec![at], since: late, asked: vec![7] };
     assert_eq!(sampler.state(), expected);
+}
+
+/// Asks a lone peer for a cell until the deadline, and once more after it served a control.
+fn asked_once_more(sampler: &mut BlockSampler<u8>) -> (Coordinates, Millis) {
+    let asks = sampler.poll(Millis(0), &[7], 100);
+    let Some(&Effect::Ask { at, .. }) = asks.first() else { panic!("{asks:?}") };
+    sampler.answered(7, at, Answer::Failed);
+    let late = Millis(20_000);
+    assert_eq!(sampler.poll(late, &[7], 0), [Effect::Control { peer: 7 }]);
+    sampler.controlled(late, 7, Control::Served);
+    assert!(matches!(sampler.poll(late, &[7], 100)[..], [Effect::Ask { .. }]));
+    (at, late)
+}
+
+#[test]
+fn silence_after_the_controls_is_an_alarm_only_if_controls_are_served_again() {
+    let square = square(8, 0);
+    for still_there in [true, false] {
+        let mut sampler = sampler(&square, 1);
+        let (at, late) = asked_once_more(&mut sampler);
+        sampler.answered(7, at, Answer::Failed);
+        // The connection may have broken since: controls, once more.
+        assert_eq!(sampler.poll(late, &[7], 0), [Effect::Control { peer: 7 }]);
+        assert_eq!(sampler.state(), State::Pending);
+        let control = if still_there { Control::Served } else { Control::Failed };
+        let effects = sampler.controlled(late, 7, control);
+        let alarm = State::Unavailable { cells: vec![at], since: late, asked: vec![7] };
+        let expected = if still_there { Effect::Became(alarm) } else { Effect::Offline };
+        assert_eq!(effects, [expected]);
+    }
+}
+
+#[test]
+fn what_was_under_way_before_a_sleep_is_void() {
+    let square = square(8, 0);
+    let mut sampler = sampler(&square, 1);
+    let (at, late) = asked_once_more(&mut sampler);
+    let woken = Millis(late.0 + 8 * 3_600_000);
+    sampler.slept(woken);
+    // The answer to what was asked before the sleep: a dead connection's.
+    sampler.answered(7, at, Answer::Nothing);
+    let effects = sampler.poll(woken, &[7], 100);
+    assert!(effects.iter().all(|effect| matches!(effect, Effect::Ask { .. })), "{effects:?}");
+    assert_eq!(sampler.state(), State::Pending);
+    assert!(!sampler.poll(Millis(woken.0 + 11_999), &[7], 0).contains(&Effect::Control { peer: 7 }));
+    assert!(sampler.poll(Millis(woken.0 + 12_000), &[7], 0).contains(&Effect::Control { peer: 7 }));
+}
+
+#[test]
+fn requests_wait_for_times_that_are_drawn() {
+    let square = square(64, 0);
+    let mut sampler = sampler(&square, 1);
+    drive(&mut sampler, &square, &[Peer::Withholds(&|at| at.row >= 4 || at.column >= 4)], (0, 1));
+    let delays: BTreeSet<_> = sampler
+        .poll(Millis(2_000), &[1, 2, 3], 100)
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Ask { delay, .. } => Some(*delay),
+            _ => None,
+        })
+        .collect();
+    assert!(delays.len() > 15, "{delays:?}");
+    assert!(delays.iter().all(|delay| *delay <= Timing::default().spread));
+    assert!(delays.first().unwrap().as_millis() < 100 && delays.last().unwrap().as_millis() > 300);
 }
 
 #[test]
@@ -391,7 +457,7 @@ proptest! {
             let effects = sampler.poll(now, &[1, 2, 3, 4], 8);
             for effect in effects {
                 match effect {
-                    Effect::Ask { peer, at } => open.push((peer, at)),
+                    Effect::Ask { peer, at, .. } => open.push((peer, at)),
                     Effect::Control { peer } => {
                         let control = match pick % 3 {
                             0 => Control::Served,

@@ -37,6 +37,9 @@ pub struct Timing {
     pub retry_after: Duration,
     /// Where the doubling ends.
     pub retry_at_most: Duration,
+    /// Each request waits a drawn time up to this, so that when it is made tells nothing about
+    /// the others. Too low: an observer sees a block's requests as one burst.
+    pub spread: Duration,
 }
 
 impl Default for Timing {
@@ -46,6 +49,7 @@ impl Default for Timing {
             hedge_after: Duration::from_millis(1_500),
             retry_after: Duration::from_millis(250),
             retry_at_most: Duration::from_secs(30),
+            spread: Duration::from_millis(400),
         }
     }
 }
@@ -80,6 +84,18 @@ pub enum State<P> {
 pub enum SkipReason {
     /// It is older than the window that a client catches up with.
     OutsideWindow,
+    /// The bytes that the client may use a day did not suffice.
+    Budget,
+}
+
+impl SkipReason {
+    /// The reason in one word, as in a status.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::OutsideWindow => "outside-window",
+            Self::Budget => "budget",
+        }
+    }
 }
 
 /// A peer's answer to a request for a cell.
@@ -119,12 +135,15 @@ pub enum Fault {
 /// What the shell is asked to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect<P> {
-    /// Ask `peer` for the cell `at`, then call [`answered`](super::BlockSampler::answered).
+    /// Wait for `delay`, ask `peer` for the cell `at`, then call
+    /// [`answered`](super::BlockSampler::answered).
     Ask {
         /// Whom to ask.
         peer: P,
         /// For which cell.
         at: Coordinates,
+        /// How long to wait before.
+        delay: Duration,
     },
     /// Ask `peer` for a cell of a block that is available, then call
     /// [`controlled`](super::BlockSampler::controlled).

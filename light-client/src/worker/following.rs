@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use chain::{HeaderHint, VerifiedHeader};
-use network::{Gossip, Kind, Offence};
+use network::{Gossip, Kind, Offence, PeerId};
 
 use super::{Done, Worker};
 use crate::client::ClientError;
-use crate::clock;
 use crate::event::Event;
 use crate::headers::FollowError;
 use crate::sampler::{Millis, SkipReason};
@@ -24,6 +23,14 @@ pub(super) struct Hint {
     height: u64,
 }
 
+/// What following led to.
+pub(super) struct Followed {
+    /// The checkpoint's header, where following began with it.
+    pub(super) checkpoint: Option<VerifiedHeader>,
+    /// A header above the trusted one.
+    pub(super) tip: Option<VerifiedHeader>,
+}
+
 /// Heights from `floor` up to the one below `cursor`, whose headers are still to be fetched.
 pub(super) struct Gap {
     pub(super) cursor: VerifiedHeader,
@@ -33,8 +40,8 @@ pub(super) struct Gap {
 impl Worker {
     /// Keeps gossip that may be a newer header; the highest one, while another is verified.
     pub(super) async fn hear(&mut self, gossip: Gossip) {
-        let height = match HeaderHint::decode(&gossip.data) {
-            Ok(hint) => hint.height,
+        let hint = match HeaderHint::decode(&gossip.data) {
+            Ok(hint) => hint,
             Err(error) => {
                 let source = gossip.source;
                 self.args.network.reject(gossip).await;
@@ -42,6 +49,12 @@ impl Worker {
                 return;
             }
         };
+        if self.halted.is_some() {
+            self.args.network.ignore(gossip).await;
+            return;
+        }
+        let height = hint.height;
+        self.suspect(gossip.source, &hint);
         let known = match &self.hint {
             Some(hint) => Some(hint.height),
             None => self.args.trusted.as_ref().map(VerifiedHeader::height),
@@ -66,8 +79,9 @@ impl Worker {
             };
             self.following = true;
             self.jobs.spawn(async move {
-                let result = Box::new(headers.first(peer).await.map(Some));
-                Done::Followed { hint: None, result }
+                let first = headers.first(peer).await;
+                let first = first.map(|(checkpoint, tip)| Followed { checkpoint: Some(checkpoint), tip });
+                Done::Followed { peer, hint: None, result: Box::new(first) }
             });
             return;
         };
@@ -80,22 +94,35 @@ impl Worker {
         };
         self.following = true;
         self.jobs.spawn(async move {
-            let result = Box::new(headers.advance(trusted, peer).await);
-            Done::Followed { hint, result }
+            let tip = headers.advance(trusted, peer).await;
+            let result = Box::new(tip.map(|tip| Followed { checkpoint: None, tip }));
+            Done::Followed { peer, hint, result }
         });
     }
 
     pub(super) async fn followed(
         &mut self,
+        peer: PeerId,
         hint: Option<Hint>,
-        result: Result<Option<VerifiedHeader>, FollowError>,
+        result: Result<Followed, FollowError>,
     ) -> Result<(), ClientError> {
         self.following = false;
+        if self.halted.is_some() {
+            return Ok(());
+        }
         let error = match result {
-            Ok(header) => {
+            Ok(Followed { checkpoint, tip }) => {
                 self.failures = 0;
-                self.poll_at = clock::now().after(self.args.config.poll_after);
-                if let Some(header) = header {
+                self.poll_at = self.now().after(self.args.config.poll_after);
+                self.agreed = checkpoint.clone().or(self.agreed.take());
+                if let Some(header) = tip.or(checkpoint) {
+                    if let Some(trusted) = self.args.trusted.clone()
+                        && trusted.height() + 1 == header.height()
+                        && !names(&header, &trusted)
+                    {
+                        return self.forked(&trusted, &header, peer).await;
+                    }
+                    self.source = Some(peer);
                     self.advanced(header);
                 }
                 if let Some(hint) = hint {
@@ -109,7 +136,7 @@ impl Worker {
             Err(error) => error,
         };
         let pause = RETRY_AFTER.saturating_mul(1 << self.failures.min(16));
-        self.poll_at = clock::now().after(pause.min(self.args.config.poll_after));
+        self.poll_at = self.now().after(pause.min(self.args.config.poll_after));
         self.failures += 1;
         if let Some(hint) = hint {
             self.args.network.ignore(hint.gossip).await;
@@ -136,7 +163,7 @@ impl Worker {
         }
     }
 
-    async fn header_failed(&self, error: &FollowError) {
+    pub(super) async fn header_failed(&self, error: &FollowError) {
         self.args.metrics.headers_failed.inc();
         let reason = error.to_string();
         if let Some((peer, offence)) = error.offence() {
@@ -146,7 +173,7 @@ impl Worker {
     }
 
     /// The peers that serve headers, in turn.
-    fn next_header_peer(&mut self) -> Option<network::PeerId> {
+    fn next_header_peer(&mut self) -> Option<PeerId> {
         let peers = self.peers(Kind::Header);
         self.turn = self.turn.wrapping_add(1);
         let index = self.turn.checked_rem(peers.len())?;
@@ -163,6 +190,7 @@ impl Worker {
         let window = |heights: u64| (height + 1).saturating_sub(heights.max(1));
         let floor = lowest.max(window(self.args.config.catch_up));
         self.forget_below(window(self.args.config.keep));
+        self.leave_behind(window(self.args.config.catch_up));
 
         let reason = SkipReason::OutsideWindow;
         if lowest < floor {
@@ -183,26 +211,33 @@ impl Worker {
         }
     }
 
-    /// Keeps a verified header and begins to sample its block.
-    fn learned(&mut self, header: &VerifiedHeader, signed: bool) {
+    /// Keeps a verified header and begins to sample its block, if the budget affords it. The
+    /// newest headers are verified by signatures, older ones by the hash that a newer one names.
+    fn learned(&mut self, header: &VerifiedHeader, newest: bool) {
         let height = header.height();
         self.args.metrics.headers_verified.inc();
-        self.batch.headers.push(StoredHeader::new(header, signed));
-        self.record(HeightReport::pending(height));
+        self.batch.headers.push(StoredHeader::new(header, newest));
         self.emit(Event::HeaderVerified { height });
-        self.begin(height, header.data_root());
+        let now = self.now();
+        if if newest { self.affords_newest(now) } else { self.affords_older(now) } {
+            self.record(HeightReport::pending(height));
+            self.begin(height, header.data_root());
+        } else {
+            self.leave_out(height, header.data_root());
+        }
     }
 
     fn forget_below(&mut self, height: u64) {
         self.batch.forget_below = height;
         self.reports = self.reports.split_off(&height);
         self.samplers = self.samplers.split_off(&height);
+        self.left_out = self.left_out.split_off(&height);
         self.gaps.retain(|gap| gap.cursor.height() > height);
     }
 
     /// Fetches the header below the newest gap's cursor. One at a time.
     pub(super) fn step_back(&mut self, now: Millis) {
-        if self.stepping || self.gaps.is_empty() || now < self.step_at {
+        if self.stepping || self.gaps.is_empty() || now < self.step_at || !self.affords_older(now) {
             return;
         }
         let Some(peer) = self.next_header_peer() else {
@@ -215,24 +250,44 @@ impl Worker {
         let headers = self.args.headers.clone();
         self.jobs.spawn(async move {
             let result = Box::new(headers.before(&gap.cursor, peer).await);
-            Done::SteppedBack { gap, result }
+            Done::SteppedBack { peer, gap, result }
         });
     }
 
-    pub(super) async fn stepped_back(&mut self, mut gap: Gap, result: Result<VerifiedHeader, FollowError>) {
+    pub(super) async fn stepped_back(
+        &mut self,
+        peer: PeerId,
+        mut gap: Gap,
+        result: Result<VerifiedHeader, FollowError>,
+    ) -> Result<(), ClientError> {
         self.stepping = false;
+        if self.halted.is_some() {
+            return Ok(());
+        }
         match result {
             Ok(header) => {
                 self.learned(&header, false);
+                if let Some(below) = self.known(header.height() - 1)?
+                    && !names(&header, &below)
+                {
+                    return self.forked(&below, &header, peer).await;
+                }
                 gap.cursor = header;
             }
             Err(error) => {
-                self.step_at = clock::now().after(self.args.config.poll_after);
+                self.step_at = self.now().after(self.args.config.poll_after);
                 self.header_failed(&error).await;
             }
         }
         if gap.cursor.height() > gap.floor {
             self.gaps.push(gap);
         }
+        Ok(())
     }
+}
+
+/// Whether a header names the other one as its predecessor. The verifier of signatures does not ask.
+fn names(later: &VerifiedHeader, earlier: &VerifiedHeader) -> bool {
+    let named = later.header().last_block_id.map(|id| id.hash);
+    named.is_some_and(|named| named.as_bytes() == earlier.hash())
 }

@@ -1,13 +1,14 @@
 //! Sampling blocks: carries out what each height's [`BlockSampler`] wants.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use erasure::{Axis, Coordinates, Digest, Sample};
 use network::{Kind, Offence, PeerId, Refusal, Request, RequestError};
 
 use super::{Done, Worker};
-use crate::clock;
+use crate::alarm::AlarmKind;
 use crate::event::Event;
 use crate::sampler::{Answer, BlockSampler, Control, Effect, Fault, Millis, SkipReason, State, Task, check};
 use crate::status::{HeightReport, StateReport};
@@ -54,10 +55,13 @@ impl Worker {
                     }),
                 }
             }
+            if report.state.is_over_budget() {
+                self.left_out.insert(height, header.data_root);
+            }
             let alarm = match report.state {
                 StateReport::Pending => None,
                 StateReport::Unavailable { since, .. } => Some(Millis(since)),
-                StateReport::Available { .. } | StateReport::Skipped { .. } => continue,
+                _ => continue,
             };
             let kept = store.samples(height)?;
             let mut sampler = self.sampler(height, header.data_root);
@@ -81,9 +85,8 @@ impl Worker {
         let sampler = self.sampler(height, data_root);
         self.samplers.insert(height, sampler);
         if self.samplers.len() > SAMPLERS_AT_MOST {
-            let alarmed = |state: State<PeerId>| matches!(state, State::Unavailable { .. });
             let mut heights = self.samplers.iter();
-            let given_up = heights.find(|(_, sampler)| alarmed(sampler.state()));
+            let given_up = heights.find(|(_, sampler)| sampler.alarmed());
             let given_up = given_up.map(|(&height, _)| height);
             given_up.and_then(|height| self.samplers.remove(&height));
         }
@@ -96,6 +99,7 @@ impl Worker {
 
     /// Asks for cells, the newest block's first, as far as there is room for requests.
     pub(super) async fn sample(&mut self, now: Millis) -> Result<(), StoreError> {
+        self.take_up(now);
         let peers = self.peers(Kind::Sample);
         let mut room = self.args.config.requests_at_once.saturating_sub(self.asking);
         let mut effects = VecDeque::new();
@@ -146,23 +150,24 @@ impl Worker {
         if control == Control::Served {
             self.went_online();
         }
+        let now = self.now();
         let Some(sampler) = self.samplers.get_mut(&height) else {
             return Ok(());
         };
-        let effects = sampler.controlled(clock::now(), peer, control);
+        let effects = sampler.controlled(now, peer, control);
         self.perform(effects.into_iter().map(|effect| (height, effect)).collect()).await
     }
 
     async fn perform(&mut self, mut effects: VecDeque<(u64, Effect<PeerId>)>) -> Result<(), StoreError> {
         while let Some((height, effect)) = effects.pop_front() {
             match effect {
-                Effect::Ask { peer, at } => self.ask(height, peer, at),
+                Effect::Ask { peer, at, delay } => self.ask(height, peer, at, delay),
                 Effect::Control { peer } => match self.controls.front().copied() {
                     Some(cell) => self.ask_control(height, peer, cell),
                     None => {
-                        let none = Control::NoneKept;
+                        let (now, none) = (self.now(), Control::NoneKept);
                         if let Some(sampler) = self.samplers.get_mut(&height) {
-                            let more = sampler.controlled(clock::now(), peer, none);
+                            let more = sampler.controlled(now, peer, none);
                             effects.extend(more.into_iter().map(|effect| (height, effect)));
                         }
                     }
@@ -172,23 +177,24 @@ impl Worker {
                 }
                 Effect::Keep(sample) => {
                     self.args.metrics.samples_verified.inc();
-                    self.last_sample = Some(clock::now());
+                    self.last_sample = Some(self.now());
                     self.went_online();
                     let bytes = sample.sample().encode();
                     self.batch.samples.push((height, sample.coordinates(), bytes));
                 }
                 Effect::Became(state) => self.became(height, state).await?,
-                Effect::Offline => self.went_offline(clock::now()),
+                Effect::Offline => self.went_offline(self.now()),
             }
         }
         Ok(())
     }
 
-    fn ask(&mut self, height: u64, peer: PeerId, at: Coordinates) {
+    fn ask(&mut self, height: u64, peer: PeerId, at: Coordinates, delay: Duration) {
         self.asking += 1;
         self.args.metrics.samples_asked.inc();
         let network = self.args.network.clone();
         self.jobs.spawn(async move {
+            tokio::time::sleep(delay).await;
             let answer = network.request(peer, request(height, at)).await;
             Done::Sampled { height, peer, at, answer }
         });
@@ -216,7 +222,8 @@ impl Worker {
         };
         let report = HeightReport::of(sampler);
         let (samples, width) = (report.samples, report.width.unwrap_or_default());
-        self.record(report);
+        let alarmed = sampler.alarmed();
+        self.record(report.clone());
         self.flush().await?;
         match state {
             State::Available { confidence } => {
@@ -226,6 +233,9 @@ impl Worker {
                     self.controls.pop_front();
                 }
                 self.blocks_sampled += 1;
+                if alarmed {
+                    self.raise(AlarmKind::Recovered(report));
+                }
                 let metrics = &self.args.metrics;
                 metrics.blocks_available.inc();
                 let height_gauge = i64::try_from(height).unwrap_or(i64::MAX);
@@ -234,6 +244,7 @@ impl Worker {
             }
             State::Unavailable { cells, asked, .. } => {
                 self.args.metrics.blocks_unavailable.inc();
+                self.raise(AlarmKind::Unavailable(report));
                 self.emit(Event::Unavailable { height, cells, asked });
             }
             State::Pending | State::Skipped(_) => {}

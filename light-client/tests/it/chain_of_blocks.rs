@@ -18,6 +18,7 @@ pub(crate) const CHAIN: &str = "weft-test";
 /// How long ago the first block was made; blocks are a second apart.
 pub(crate) const AGE: Duration = Duration::from_secs(3_600);
 
+#[derive(Clone)]
 pub(crate) struct Block {
     pub(crate) square: Arc<CommittedSquare>,
     pub(crate) light: LightBlock,
@@ -57,6 +58,11 @@ impl Chain {
         chain
     }
 
+    /// The same chain up to a height, to be continued otherwise by the same validators.
+    pub(crate) fn fork(&self, height: usize) -> Self {
+        Self { blocks: self.blocks[..height].to_vec(), start: self.start, rotating: self.rotating }
+    }
+
     pub(crate) fn push(&mut self, square: Arc<CommittedSquare>) -> &Block {
         let light = self.sign(square.data_root());
         self.blocks.push(Block { square, light });
@@ -73,16 +79,20 @@ impl Chain {
         self.blocks.get(usize::try_from(height).unwrap().checked_sub(1)?)
     }
 
-    pub(crate) fn network_config(&self, checkpoint: u64) -> NetworkConfig {
-        let light = &self.block(checkpoint).unwrap().light;
+    pub(crate) fn checkpoint(&self, height: u64) -> Checkpoint {
+        let light = &self.block(height).unwrap().light;
         let Hash::Sha256(hash) = light.signed_header.header.hash() else { panic!("no hash") };
+        Checkpoint { height, hash }
+    }
+
+    pub(crate) fn network_config(&self, checkpoint: u64) -> NetworkConfig {
         NetworkConfig {
             chain_id: CHAIN.to_owned(),
             genesis_hash: [7; 32],
             trusting_period_seconds: 7 * 24 * 3_600,
             bootstrap: Vec::new(),
             api: Vec::new(),
-            checkpoint: Checkpoint { height: checkpoint, hash },
+            checkpoint: self.checkpoint(checkpoint),
         }
     }
 

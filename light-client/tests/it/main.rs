@@ -3,9 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
 mod adversary;
+mod alarms;
 mod binary;
+mod budget;
 mod chain_of_blocks;
 mod following;
+mod link;
 mod node;
 mod restart;
 mod sampling;
+mod trouble;
+mod witnesses;

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
 
 use crate::chain_of_blocks::{CHAIN, Chain};
+use crate::link::Link;
 
 /// How a node answers requests for cells.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,8 @@ pub(crate) enum Behaviour {
     /// Serves the same cell of the block before.
     AnotherHeight,
     Garbage,
+    /// Claims to have no cell of the blocks from this height on.
+    NothingFrom(u64),
 }
 
 #[derive(Clone)]
@@ -55,6 +58,7 @@ impl Serves {
                 square.sample(at).map(|sample| sample.encode())
             }
             Behaviour::Garbage => Some(vec![0x5a; 900]),
+            Behaviour::NothingFrom(first) => encoded(at).filter(|_| height < first),
         }
     }
 }
@@ -84,13 +88,17 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn start(chain: &Arc<RwLock<Chain>>, behaviour: Behaviour) -> Self {
+        Self::start_on("/ip4/127.0.0.1/tcp/0", chain, behaviour).await
+    }
+
+    pub(crate) async fn start_on(listen: &str, chain: &Arc<RwLock<Chain>>, behaviour: Behaviour) -> Self {
         let serves = Serves {
             chain: Arc::clone(chain),
             behaviour: Arc::new(Mutex::new(behaviour)),
             asked: Arc::default(),
         };
         let config = network::Config {
-            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+            listen: vec![listen.parse().unwrap()],
             serves: vec![Kind::Sample, Kind::Header],
             topics: vec![Topic::Headers],
             ..network::Config::new(CHAIN, Keypair::generate_ed25519())
@@ -113,6 +121,12 @@ impl Node {
         let mut asked = self.serves.asked.lock().unwrap();
         let of_height = asked.extract_if(.., |(at, _)| *at == height);
         of_height.map(|(_, at)| at).collect()
+    }
+
+    /// The port that it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        let ports = self.network.listen_addrs()[0].to_string();
+        ports.split('/').nth(4).unwrap().parse().unwrap()
     }
 
     /// Gossips that there is a latest header, as soon as somebody listens.
@@ -143,6 +157,13 @@ pub(crate) fn config_for(chain: &Arc<RwLock<Chain>>, checkpoint: u64, nodes: &[&
     }
 }
 
+pub(crate) fn config_over(chain: &Arc<RwLock<Chain>>, checkpoint: u64, links: &[&Link]) -> NetworkConfig {
+    NetworkConfig {
+        bootstrap: links.iter().map(|link| link.address.clone()).collect(),
+        ..chain.read().unwrap().network_config(checkpoint)
+    }
+}
+
 /// Settings whose patience suits loopback.
 pub(crate) fn impatient() -> Config {
     Config {
@@ -151,6 +172,7 @@ pub(crate) fn impatient() -> Config {
             hedge_after: Duration::from_millis(400),
             retry_after: Duration::from_millis(50),
             retry_at_most: Duration::from_millis(200),
+            spread: Duration::from_millis(20),
         },
         offline_after: Duration::from_millis(300),
         seed: Some(Seed::from_bytes([11; 32])),

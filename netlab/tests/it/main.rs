@@ -58,3 +58,9 @@ fn a_host_reaches_this_process_through_a_slow_link_to_others_only() {
     assert_eq!(bytes.len(), 1_000_000);
     assert!(sender.wait().unwrap().success());
 }
+
+#[test]
+fn a_wrong_name_does_not_pass_for_a_test() {
+    let error = isolated("no_such_test").unwrap_err();
+    assert!(error.to_string().contains("no_such_test"), "{error:#}");
+}

@@ -1,4 +1,0 @@
-//! One module a stack.
-
-pub(super) mod celestia;
-pub(super) mod op;

@@ -1,0 +1,112 @@
+//! The keys of the state: what a value belongs to, as bytes for the tree and as text for people.
+
+use std::{fmt, str::FromStr};
+
+use crate::{Height, address::Address, reservation::ReservationId};
+
+/// What a value of the state belongs to. As text: the key's bytes, with hexadecimal and decimal where those are binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum StateKey {
+    /// An account's balance: `account/0x…`.
+    Account(Address),
+    /// The fee market's excess: `excess`.
+    Excess,
+    /// Nano burned since genesis: `burned`.
+    Burned,
+    /// Ids of the transactions that expire at a height: `seen/7`.
+    Seen(Height),
+    /// Shares a block that all reservations hold: `reserved`.
+    Reserved,
+    /// One reservation: `reservation/…`.
+    Reservation(ReservationId),
+    /// Ids of the reservations that end at a height: `reservations-until/7`.
+    ReservationsUntil(Height),
+}
+
+impl StateKey {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Account(_) => "account",
+            Self::Excess => "excess",
+            Self::Burned => "burned",
+            Self::Seen(_) => "seen",
+            Self::Reserved => "reserved",
+            Self::Reservation(_) => "reservation",
+            Self::ReservationsUntil(_) => "reservations-until",
+        }
+    }
+
+    /// The bytes whose SHA-256 is the key's place in the tree.
+    pub fn bytes(&self) -> Vec<u8> {
+        let of = |rest: &[u8]| [self.kind().as_bytes(), b"/", rest].concat();
+        match self {
+            Self::Account(address) => of(address.as_bytes()),
+            Self::Reservation(id) => of(&id.0),
+            Self::Seen(height) | Self::ReservationsUntil(height) => of(&height.to_be_bytes()),
+            Self::Excess | Self::Burned | Self::Reserved => self.kind().into(),
+        }
+    }
+}
+
+impl fmt::Display for StateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind();
+        match self {
+            Self::Account(address) => write!(f, "{kind}/{address}"),
+            Self::Reservation(id) => write!(f, "{kind}/{id}"),
+            Self::Seen(height) | Self::ReservationsUntil(height) => write!(f, "{kind}/{height}"),
+            Self::Excess | Self::Burned | Self::Reserved => f.write_str(kind),
+        }
+    }
+}
+
+/// A text that names nothing in the state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' is no key of the state; they are account/0x…, reservation/…, seen/height, reservations-until/height, \
+     excess, burned and reserved"
+)]
+pub struct StateKeyError(String);
+
+impl FromStr for StateKey {
+    type Err = StateKeyError;
+
+    fn from_str(text: &str) -> Result<Self, StateKeyError> {
+        let (kind, rest) = text.split_once('/').unwrap_or((text, ""));
+        let key = match kind {
+            "account" => rest.parse().ok().map(Self::Account),
+            "reservation" => rest.parse().ok().map(Self::Reservation),
+            "seen" => rest.parse().ok().map(Self::Seen),
+            "reservations-until" => rest.parse().ok().map(Self::ReservationsUntil),
+            "excess" => Some(Self::Excess),
+            "burned" => Some(Self::Burned),
+            "reserved" => Some(Self::Reserved),
+            _ => None,
+        };
+        // One way of writing each.
+        key.filter(|key| key.to_string() == text).ok_or_else(|| StateKeyError(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_from_its_own_text_only() {
+        let keys = [
+            StateKey::Account(Address::from_bytes([7; 20])),
+            StateKey::Excess,
+            StateKey::Seen(12),
+            StateKey::Reservation(ReservationId([8; 32])),
+            StateKey::ReservationsUntil(9),
+        ];
+        for key in keys {
+            assert_eq!(key.to_string().parse(), Ok(key));
+        }
+        for bad in ["", "excess/", "account/", "seen/+1", "seen/01", "nothing"] {
+            assert!(bad.parse::<StateKey>().is_err(), "{bad}");
+        }
+    }
+}
