@@ -8,6 +8,7 @@
 
 mod error;
 mod follow;
+mod patience;
 mod read;
 mod sse;
 mod state;

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use super::{
     Client, ClientError, RejectedNode,
     error::{Fault, ProofKind},
+    patience::{Patience, patiently},
     transport::{Node, json},
 };
 use crate::{
@@ -35,12 +36,6 @@ const UPLOAD_PIECE_BYTES: usize = 64 * 1024;
 
 /// How long one request waits for a transaction's state to change.
 const WAIT_MS: u64 = 20_000;
-
-/// How long nodes may give no answer at all before following a transaction fails.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// First and longest pause after a failed request.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Told how many bytes of an upload are on their way. A failed-over upload starts again from 0.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
@@ -228,7 +223,8 @@ impl Client {
     ) -> Result<Receipt, ClientError> {
         let (node, transaction) = self.follow(sent.id, &mut seen).await?;
         match transaction.status {
-            TxStatus::Final { height } => match self.find_all(sent, height).await? {
+            // A node that learned of the block without its bytes proves nothing until it has them.
+            TxStatus::Final { height } => match patiently(|| self.find_all(sent, height)).await? {
                 Ok((header, entries)) => Ok(Receipt { transaction, header, entries }),
                 Err(missing) => {
                     let reason = format!(
@@ -247,7 +243,7 @@ impl Client {
     async fn follow(&self, id: TxId, seen: &mut impl FnMut(&TxBody)) -> Result<(Node, TxBody), ClientError> {
         let mut path = format!("/v1/tx/{id}");
         let mut last = None;
-        let (mut answered, mut pause) = (Instant::now(), PAUSES.0);
+        let mut patience = Patience::new();
         loop {
             match self.transport.any(|node| json::<TxBody>(self.transport.get(&node, &path))).await {
                 Ok((node, body)) => {
@@ -259,14 +255,9 @@ impl Client {
                         return Ok((node, body));
                     }
                     path = format!("/v1/tx/{id}?wait_ms={WAIT_MS}&from={}", state_name(&body.status));
-                    (answered, pause) = (Instant::now(), PAUSES.0);
+                    patience.answered();
                 }
-                // A node that has just failed over, or restarted, may not have heard of it yet.
-                Err(error) if may_pass(&error) && answered.elapsed() < PATIENCE => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSES.1);
-                }
-                Err(error) => return Err(error),
+                Err(error) => patience.bear(error).await?,
             }
         }
     }
@@ -352,12 +343,4 @@ fn upload(body: Bytes, progress: Option<Progress>) -> reqwest::Body {
         Ok::<_, std::convert::Infallible>(body.slice(start..end))
     });
     reqwest::Body::wrap_stream(futures::stream::iter(pieces))
-}
-
-fn may_pass(error: &ClientError) -> bool {
-    match error {
-        ClientError::Unreachable { .. } => true,
-        ClientError::Refused { detail, .. } => detail.code == ErrorCode::UnknownTransaction,
-        _ => false,
-    }
 }

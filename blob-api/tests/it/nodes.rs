@@ -1,6 +1,9 @@
 //! Nodes over the chain: an honest one, and one for each way of lying.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
 use blob_api::{
@@ -39,12 +42,15 @@ pub(crate) enum Manner {
     LosesAnswers,
     /// Has nothing.
     Behind,
+    /// Has each block's index only when asked for the third time.
+    FetchesSlowly,
 }
 
 /// A backend over the chain in memory.
 pub(crate) struct Node {
     chain: Arc<Chain>,
     manner: Manner,
+    lists: AtomicUsize,
 }
 
 #[async_trait]
@@ -149,6 +155,9 @@ impl Backend for Node {
         let Some(block) = decided.filter(|_| self.manner != Manner::Behind) else {
             return Outcome::Unreachable(Reason::Behind { height, tip });
         };
+        if self.manner == Manner::FetchesSlowly && self.lists.fetch_add(1, Ordering::Relaxed) < 2 {
+            return Outcome::Unreachable(Reason::Fetching { height });
+        }
         let (index, parts) = (block.square.index(), block.square.parts());
         let entries = index.namespace(namespace).to_vec();
         match self.manner {
@@ -193,7 +202,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(chain: &Arc<Chain>, manner: Manner) -> Self {
-        let node = Arc::new(Node { chain: chain.clone(), manner });
+        let node = Arc::new(Node { chain: chain.clone(), manner, lists: AtomicUsize::new(0) });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();

@@ -171,3 +171,14 @@ async fn the_faucet_funds_a_new_account() {
     assert_eq!(client.wait(id, |_| ()).await.unwrap().status, TxStatus::Final { height: 2 });
     assert_eq!(client.account(new).await.unwrap().balance, 5_000_000_000);
 }
+
+#[tokio::test]
+async fn confirming_waits_for_a_node_that_still_fetches_the_block() {
+    let chain = Chain::new();
+    let server = Server::start(&chain, Manner::FetchesSlowly).await;
+    let client = client(&chain, &[&server]);
+    let prepared = client.prepare(&key(1), vec![blob(1, 10)], SubmitOptions::default()).await.unwrap();
+    client.send(&prepared, None).await.unwrap();
+    chain.decide();
+    assert_eq!(client.confirm(&prepared, |_| ()).await.unwrap().header.height(), 2);
+}

@@ -6,8 +6,7 @@ use anyhow::Result;
 
 use crate::{demo, devnet::programs};
 
-/// Starts a devnet, submits real files as blobs, follows them to finality, samples and reads them back verified,
-/// kills a validator, reads from a node that lies; prints a table, writes report.json, stops everything.
+/// Its arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Files to submit; without it, the files of ../shared/data or of demo/data

@@ -11,8 +11,7 @@ use crate::{
     run,
 };
 
-/// One validator in one process: a real chain with real proofs, prefunded accounts and a faucet. Its folder is
-/// temporary and removed at the end, unless --home names one. The accounts' keys are public: for development only.
+/// Its arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Where the HTTP API listens; port 0 takes a free one

@@ -7,8 +7,7 @@ use anyhow::Result;
 use super::stop_asked;
 use crate::devnet::{Devnet, dev_key, programs};
 
-/// Every process listens on loopback at ports of the system's choice; folders and logs are in --dir, which is
-/// emptied first. Ctrl-C stops all of them.
+/// Its arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Folder for the nodes' folders and logs
@@ -24,7 +23,8 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Result<()> {
     println!("starting {} validators, a full node and {} light clients …", args.validators, args.lights);
-    let mut devnet = Devnet::start(&args.dir, &programs()?, args.validators.into(), |_| {}).await?;
+    let dir = std::path::absolute(&args.dir)?;
+    let mut devnet = Devnet::start(&dir, &programs()?, args.validators.into(), |_| {}).await?;
     devnet.start_lights(args.lights.into()).await?;
     for node in &devnet.nodes {
         println!("  {:<12} {}", node.process.name, node.running.api);
@@ -33,7 +33,7 @@ pub(super) async fn run(args: Args) -> Result<()> {
         println!("  {:<12} {}", light.process.name, light.status);
     }
     println!("  network      {}", devnet.network_file().display());
-    println!("  logs         {}/*.log", args.dir.display());
+    println!("  logs         {}/*.log", dir.display());
     println!("Try:");
     println!(
         "  export WEFT_NETWORK={} WEFT_KEY={}",

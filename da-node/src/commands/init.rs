@@ -11,8 +11,7 @@ use crate::{
     hosts,
 };
 
-/// Without --genesis, a new chain with this node as its only validator, and its operator's account funded. With
-/// --genesis, a node of that chain: a validator if the genesis names its key, else a full node.
+/// Its arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Folder to make

@@ -10,7 +10,7 @@ use crate::{
     run::consensus_address,
 };
 
-/// What others may know of a node's keys; the secrets stay in its folder.
+/// Its arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The node's folder

@@ -22,8 +22,10 @@ const AFTER_HELP: &str = "\
 Logs go to stderr; RUST_LOG chooses them (for instance RUST_LOG=debug), --log-json writes them as JSON.
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
-/// What is logged unless RUST_LOG says otherwise: this project's own events, and the engine's and libp2p's warnings.
-const LOGGED: &str = "warn,da_node=info,consensus=info,network=info,libp2p_gossipsub=error";
+/// What is logged unless RUST_LOG says otherwise: this project's own events, and the engine's and libp2p's warnings,
+/// but for those of the engine's discovery, which tells of every connection that a restarted peer closed.
+const LOGGED: &str =
+    "warn,da_node=info,consensus=info,network=info,libp2p_gossipsub=error,arc_malachitebft_discovery=error";
 
 /// As above, for a chain of one: the engine reports every message that nobody is there to hear.
 const LOGGED_ALONE: &str =
@@ -43,16 +45,32 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a node's folder: settings, keys, genesis
+    ///
+    /// Without --genesis, a new chain with this node as its only validator, and its operator's account funded. With
+    /// --genesis, a node of that chain: a validator if the genesis names its key, else a full node.
     Init(init::Args),
     /// Run the node of a folder
+    ///
+    /// Runs until SIGINT or SIGTERM. Where it listens is logged, and written to running.json in its folder.
     Run(run::Args),
     /// Run a whole chain in one process, for a rollup's developers and their CI
+    ///
+    /// One validator in one process: a real chain with real proofs, prefunded accounts and a faucet. Its folder is
+    /// temporary and removed at the end, unless --home names one. The accounts' keys are public: for development only.
     Dev(dev::Args),
     /// Run four validators, a full node and three light clients as processes on this machine
+    ///
+    /// Every process listens on loopback at ports of the system's choice; folders and logs are in --dir, which is
+    /// emptied first. Ctrl-C stops all of them.
     Devnet(devnet::Args),
     /// Watch the whole of Weft at work on a devnet, and check it
+    ///
+    /// Starts a devnet, submits real files as blobs, follows them to finality, samples and reads them back verified,
+    /// kills a validator, reads from a node that lies; prints a table, writes report.json, stops everything.
     Demo(demo::Args),
     /// Show the public side of a node's keys
+    ///
+    /// What others may know of a node's keys; the secrets stay in its folder.
     Keys(keys::Args),
     /// Look for what would keep a node from working: settings, keys, disk, clock, ports, peers
     ///

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::stop_asked;
 use crate::{home::Home, run};
 
-/// Runs until SIGINT or SIGTERM. Where it listens is logged, and written to running.json in its folder.
+/// Its arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The node's folder, made by `da-node init`
