@@ -43,12 +43,39 @@ pub struct NodeStatus {
 }
 
 /// The fee market after the latest block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PriceState {
     /// The latest decided height.
     pub height: Height,
     /// The excess that prices the next block.
     pub excess: u64,
+    /// The last few blocks, oldest first.
+    pub recent: Vec<MarketBlock>,
+}
+
+impl PriceState {
+    /// Shares that the last few blocks counted on average, rounded up.
+    pub fn mean_used(&self) -> u64 {
+        let used: u64 = self.recent.iter().map(|block| block.used).sum();
+        used.div_ceil((self.recent.len() as u64).max(1))
+    }
+}
+
+/// What a block charged, and what it held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarketBlock {
+    /// The block.
+    pub height: Height,
+    /// Its time.
+    pub time: Time,
+    /// The excess before it: its base fee follows from that.
+    pub excess: u64,
+    /// Shares counted.
+    pub used: u64,
+    /// Transactions.
+    pub transactions: u32,
+    /// Bytes of blobs.
+    pub blob_bytes: u64,
 }
 
 /// An account after the latest block.
@@ -80,6 +107,12 @@ pub struct TxRecord {
     pub sender: Address,
     /// Last height at which it may be included.
     pub valid_until: Height,
+    /// Whether a reservation pays.
+    pub reserved: bool,
+    /// The most that is paid per share, in nano.
+    pub fee_cap: u64,
+    /// Offered to the proposer per share, in nano.
+    pub tip: u64,
     /// Shares counted.
     pub shares: u64,
     /// What was charged, in nano; known once included.
@@ -145,8 +178,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Where the node stands.
     async fn status(&self) -> NodeStatus;
 
-    /// The fee market.
+    /// The fee market. Asked often: it must be at hand.
     async fn price(&self) -> PriceState;
+
+    /// At most `count` blocks' prices up to height `to`, or up to the latest, oldest first. Those that the node has not
+    /// kept are left out.
+    async fn market(&self, to: Option<Height>, count: u32) -> Vec<MarketBlock>;
 
     /// An account; one never seen owns nothing.
     async fn account(&self, address: Address) -> AccountState;

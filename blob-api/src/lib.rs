@@ -15,14 +15,16 @@ mod client;
 mod keys;
 mod name;
 mod quote;
+mod rate;
 mod server;
 mod submit_error;
+mod why;
 mod wire;
 mod wire_state;
 
 pub use backend::{
-    AccountState, Backend, BlobLocation, FaucetError, Found, Info, NamespaceAnswer, NodeStatus, PriceState,
-    StateAnswer, TxRecord,
+    AccountState, Backend, BlobLocation, FaucetError, Found, Info, MarketBlock, NamespaceAnswer, NodeStatus,
+    PriceState, StateAnswer, TxRecord,
 };
 pub use client::{
     Attempt, Client, ClientError, Lookup, NewBlob, Prepared, Progress, ProofKind, Receipt, RejectedNode,
@@ -31,12 +33,13 @@ pub use client::{
 pub use keys::{KeySource, KeysError, create_keystore, random_key, read_keystore};
 pub use name::{BlobName, BlobNameError};
 pub use quote::{BlobShape, HORIZON_LIMIT, QuoteError, shares_of};
+pub use rate::{Rate, RateError, SHARES_PER_MIB, per_mib};
 pub use server::{Config, openapi, router, serve};
 pub use submit_error::{SubmitError, check_submission};
 pub use wire::{
-    AbsenceBody, AccountBody, BlobBody, BlobShapeBody, EntryBody, ErrorBody, ErrorCode, ErrorDetail,
-    ForeignBody, Hex, NamespaceBody, PriceBody, ProofBody, QuoteBody, QuoteRequest, StatusBody,
-    SubmittedBody, TxBody,
+    AbsenceBody, AccountBody, BlobBody, BlobShapeBody, BlockPriceBody, ConvertedBody, EntryBody, ErrorBody,
+    ErrorCode, ErrorDetail, ForeignBody, Hex, NamespaceBody, PriceBody, PriceHistoryBody, ProofBody,
+    QuoteBody, QuoteRequest, StatusBody, SubmittedBody, TxBody, UploadBody,
 };
 pub use wire_state::{ReservationBody, ReservationDetail, StateBody};
 

@@ -44,10 +44,27 @@ pub enum SubmitError {
         /// The transaction.
         id: TxId,
     },
-    /// No room for now; retry.
-    #[error("the pool holds its limit of {limit} bytes; retry in a few blocks or with a higher tip")]
+    /// No room for now; retry, or offer more.
+    #[error(
+        "the pool holds its limit of {limit} bytes, and nothing with a lower tip; retry in a few blocks, or with a tip \
+         above {lowest_tip} nano per share"
+    )]
     PoolFull {
         /// Bytes that the pool holds at most.
+        limit: u64,
+        /// The lowest tip per share among what it holds.
+        lowest_tip: u64,
+    },
+    /// The reservation has as much in the pool as it may; retry when some of it is in a block.
+    #[error("the reservation has its limit of {limit} shares in the pool; retry in a few blocks")]
+    ReservationFull {
+        /// Shares that a reservation may have in the pool.
+        limit: u64,
+    },
+    /// The account has as many bytes in the pool as it may; retry when some of them are in a block.
+    #[error("the account has its limit of {limit} bytes in the pool; retry in a few blocks")]
+    AccountFull {
+        /// Bytes that an account may have in the pool.
         limit: u64,
     },
     /// The node cannot judge now: it syncs or stops. Retry, or ask another node.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tendermint::Time;
 use utoipa::ToSchema;
 
-use crate::{BlobShape, TxRecord};
+use crate::{BlobShape, Rate, TxRecord, why::why};
 
 /// The one shape of every error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -44,6 +44,8 @@ pub struct ErrorDetail {
 pub enum ErrorCode {
     /// 400: a parameter or field is wrong.
     Invalid,
+    /// 401: an operator's endpoint, without its token.
+    Unauthorized,
     /// 402: the account does not cover the charge.
     Underfunded,
     /// 403: this network has no faucet.
@@ -60,13 +62,15 @@ pub enum ErrorCode {
     TooSlow,
     /// 409: the transaction is known already.
     Duplicate,
+    /// 409: a piece of an upload does not follow the last one; `limit` is where to continue.
+    WrongOffset,
     /// 413: the body is longer than any submission.
     TooLarge,
     /// 415: a submission is `application/x-protobuf`.
     UnsupportedMediaType,
     /// 429: asked too often; see Retry-After.
     TooManyRequests,
-    /// 503: the pool is full; see Retry-After.
+    /// 503: the pool is full, or the account has its part of it; see Retry-After.
     PoolFull,
     /// 503: neither the data nor a proof of absence is here now; see Retry-After, or ask another node.
     Unreachable,
@@ -113,12 +117,14 @@ pub struct StatusBody {
 }
 
 /// `GET /v1/price`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PriceBody {
     /// Latest decided height; the price is the next block's.
     pub height: Height,
     /// Base fee per share.
     pub base_fee: u64,
+    /// Base fee for a MiB of blobs, 2,048 shares.
+    pub per_mib: Amount,
     /// Lowest base fee per share.
     pub floor: u64,
     /// Excess that the base fee follows from.
@@ -127,6 +133,73 @@ pub struct PriceBody {
     pub target: u64,
     /// Counted shares that a block holds.
     pub capacity: u64,
+    /// The last few blocks, oldest first.
+    pub recent: Vec<BlockPriceBody>,
+    /// The prices in another unit, if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converted: Option<ConvertedBody>,
+}
+
+/// What a block charged, and how full it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BlockPriceBody {
+    /// The block.
+    pub height: Height,
+    /// Its time.
+    #[schema(value_type = String)]
+    pub time: Time,
+    /// Base fee per share that it charged.
+    pub base_fee: u64,
+    /// Shares counted.
+    pub used: u64,
+    /// That, as a part of the capacity: 0 to 1; the price stands still at 0.5.
+    pub fullness: f64,
+    /// Transactions.
+    pub transactions: u32,
+    /// Bytes of blobs.
+    pub blob_bytes: u64,
+}
+
+/// `GET /v1/price/history`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PriceHistoryBody {
+    /// Counted shares a block at which the price stands still.
+    pub target: u64,
+    /// Counted shares that a block holds.
+    pub capacity: u64,
+    /// The blocks, oldest first.
+    pub blocks: Vec<BlockPriceBody>,
+}
+
+/// Prices in another unit, exact decimals.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConvertedBody {
+    /// The unit.
+    pub unit: String,
+    /// What one WEFT was taken to be worth.
+    pub per_weft: String,
+    /// Base fee per share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_fee: Option<String>,
+    /// Base fee for a MiB of blobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_mib: Option<String>,
+    /// What the next block charges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<String>,
+    /// What is expected at the end of the horizon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_cost: Option<String>,
+    /// What is charged at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_limit: Option<String>,
+}
+
+impl ConvertedBody {
+    /// Nothing converted yet, at this rate.
+    pub(crate) fn of(rate: &Rate) -> Self {
+        Self { unit: rate.unit().to_owned(), per_weft: rate.per_weft(), ..Self::default() }
+    }
 }
 
 /// `POST /v1/quote`
@@ -138,6 +211,20 @@ pub struct QuoteRequest {
     /// For how many blocks the cap shall hold; 100 unless told.
     #[serde(default = "default_horizon")]
     pub horizon: u64,
+    /// A unit that the node has a rate for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// What one WEFT is worth, as `0.35 usd`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub rate: Option<Rate>,
+}
+
+impl QuoteRequest {
+    /// Asks for these blobs, for as long as a submission may wait, in nano alone.
+    pub fn new(blobs: Vec<BlobShapeBody>) -> Self {
+        Self { blobs, horizon: default_horizon(), unit: None, rate: None }
+    }
 }
 
 /// Blocks that a quote holds for unless told: as long as a submission may wait.
@@ -172,16 +259,30 @@ pub struct QuoteBody {
     pub excess: u64,
     /// Shares that the transaction counts at most.
     pub shares: u64,
-    /// Base fee per share in the next block.
-    pub base_fee: u64,
     /// Blocks for which `fee_cap` holds.
     pub horizon: u64,
+    /// Base fee per share in the next block.
+    pub base_fee: u64,
+    /// Base fee per share at the end of the horizon, if blocks go on as full as the last few were on average.
+    pub expected_base_fee: u64,
     /// The cap per share that covers the base fee through the horizon, whatever the blocks hold.
     pub fee_cap: u64,
     /// What the next block charges.
     pub cost: Amount,
+    /// What is charged at the end of the horizon, if blocks go on like that.
+    pub expected_cost: Amount,
     /// What is charged at most with that cap.
     pub cost_limit: Amount,
+    /// The costs in another unit, if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converted: Option<ConvertedBody>,
+}
+
+/// `GET` and `PUT /v1/bodies/{commitment}`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UploadBody {
+    /// Bytes of the body that are here: where the next piece begins.
+    pub received: u64,
 }
 
 /// `POST /v1/tx` and `POST /v1/faucet/{address}`
@@ -198,14 +299,23 @@ pub struct TxBody {
     /// The id.
     #[schema(value_type = String)]
     pub id: TxId,
-    /// `{"state": "pooled" | "included" | "final" | "expired" | "rejected", "height": …, "reason": …}`
+    /// `{"state": "pooled" | "included" | "final" | "expired" | "replaced" | "evicted" | "rejected", "height": …,
+    /// "by": …, "reason": …}`
     #[schema(value_type = Object)]
     pub status: TxStatus,
+    /// Why, and what comes next, in words.
+    pub reason: String,
     /// Who signed it.
     #[schema(value_type = String)]
     pub sender: Address,
     /// Last height at which it may be included.
     pub valid_until: Height,
+    /// Whether a reservation pays.
+    pub reserved: bool,
+    /// The most that is paid per share.
+    pub fee_cap: u64,
+    /// Offered to the proposer per share.
+    pub tip: u64,
     /// Shares counted.
     pub shares: u64,
     /// What was charged; known once included.
@@ -218,11 +328,36 @@ pub struct TxBody {
 }
 
 impl TxBody {
-    /// The body of a record.
-    pub fn new(id: TxId, record: TxRecord) -> Self {
-        let TxRecord { status, sender, valid_until, shares, charged, blobs, available_until } = record;
+    /// The body of a record, where the next block's base fee is `base_fee`.
+    pub fn new(id: TxId, record: TxRecord, base_fee: u64) -> Self {
+        let reason = why(&record, base_fee);
+        let TxRecord {
+            status,
+            sender,
+            valid_until,
+            reserved,
+            fee_cap,
+            tip,
+            shares,
+            charged,
+            blobs,
+            available_until,
+        } = record;
         let blobs = blobs.iter().map(BlobBody::from).collect();
-        Self { id, status, sender, valid_until, shares, charged, blobs, available_until }
+        Self {
+            id,
+            status,
+            reason,
+            sender,
+            valid_until,
+            reserved,
+            fee_cap,
+            tip,
+            shares,
+            charged,
+            blobs,
+            available_until,
+        }
     }
 }
 
@@ -233,6 +368,8 @@ pub(crate) const fn state_name(status: &TxStatus) -> &'static str {
         TxStatus::Included { .. } => "included",
         TxStatus::Final { .. } => "final",
         TxStatus::Expired => "expired",
+        TxStatus::Replaced { .. } => "replaced",
+        TxStatus::Evicted { .. } => "evicted",
         TxStatus::Rejected { .. } => "rejected",
     }
 }

@@ -92,6 +92,14 @@ impl FeeRules {
         let growth = horizon.saturating_mul(self.capacity - self.target);
         self.base_fee(excess.saturating_add(growth).min(self.excess_max))
     }
+
+    /// The base fee per share after `horizon` blocks that count `used` shares each: a forecast, not a promise.
+    pub fn expected_base_fee(&self, excess: u64, horizon: u64, used: u64) -> u64 {
+        let used = used.min(self.capacity);
+        let up = horizon.saturating_mul(used.saturating_sub(self.target));
+        let down = horizon.saturating_mul(self.target.saturating_sub(used));
+        self.base_fee(excess.min(self.excess_max).saturating_add(up).saturating_sub(down))
+    }
 }
 
 /// `factor · e^(numerator / denominator)` by its Taylor series, as EIP-4844 defines it.
@@ -181,6 +189,18 @@ mod tests {
                 excess = rules.next(excess, used);
             }
             prop_assert!(rules.base_fee(excess) <= cap);
+        }
+
+        #[test]
+        fn a_forecast_is_what_such_blocks_lead_to_and_never_above_the_cap(
+            start in 0u64..20_000_000, horizon in 1u64..=100, used in 0u64..=20_000,
+        ) {
+            let rules = rules();
+            let start = start.min(rules.excess_max);
+            let forecast = rules.expected_base_fee(start, horizon, used);
+            prop_assert!(forecast <= rules.guaranteed_cap(start, horizon));
+            let end = (0..horizon).fold(start, |excess, _| rules.next(excess, used));
+            prop_assert_eq!(forecast, rules.base_fee(end));
         }
     }
 }

@@ -51,8 +51,9 @@ pub struct Ledger<'a, S> {
     /// Shares a block that reservations held before this block.
     reserved: u64,
     base_fee: u64,
-    /// The ids known to the state and to the block, by the height at which they expire; read when first asked for.
-    seen: RefCell<BTreeMap<Height, BTreeSet<TxId>>>,
+    /// What included transactions are remembered by, in the state and in the block, by the height at which they
+    /// expire; read when first asked for.
+    seen: RefCell<BTreeMap<Height, BTreeSet<[u8; 32]>>>,
     used: u64,
     used_on_demand: u64,
     /// Base fees and what reservations cost.
@@ -130,7 +131,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         if valid_until > latest {
             return Err(LedgerError::TooDistant { valid_until, latest });
         }
-        if self.with_seen(valid_until, |ids| ids.contains(&transaction.id()))? {
+        if self.with_seen(valid_until, |seen| seen.contains(&transaction.payload().once()))? {
             return Err(LedgerError::Repeated(transaction.id()));
         }
         Ok(())
@@ -139,7 +140,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
     fn with_seen<T>(
         &self,
         valid_until: Height,
-        use_them: impl FnOnce(&mut BTreeSet<TxId>) -> T,
+        use_them: impl FnOnce(&mut BTreeSet<[u8; 32]>) -> T,
     ) -> Result<T, StateError> {
         let mut seen = self.seen.borrow_mut();
         if let Some(ids) = seen.get_mut(&valid_until) {
@@ -195,7 +196,8 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         if receipt.reservation.is_none() {
             self.used_on_demand += receipt.shares;
         }
-        self.with_seen(transaction.payload().valid_until, |ids| ids.insert(receipt.id))?;
+        let once = transaction.payload().once();
+        self.with_seen(transaction.payload().valid_until, |seen| seen.insert(once))?;
         Ok(receipt)
     }
 
@@ -226,7 +228,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         for (valid_until, ids) in self.seen.take() {
             // Those that were only asked for are as they were.
             if !ids.is_empty() {
-                self.draft.put(StateKey::Seen(valid_until), ids.iter().flat_map(|id| id.0).collect());
+                self.draft.put(StateKey::Seen(valid_until), ids.iter().flatten().copied().collect());
             }
         }
         self.draft.delete(StateKey::Seen(self.height))?;
@@ -280,7 +282,9 @@ pub enum LedgerError {
         latest: Height,
     },
     /// Included before.
-    #[error("transaction {0} is already in the chain; it is included once")]
+    #[error(
+        "transaction {0}, or one with its salt, is already in the chain; sign another one with a fresh salt"
+    )]
     Repeated(TxId),
     /// The price is above the cap.
     #[error("fee_cap: {cap} nano per share is below the base fee of {base_fee}; ask for a quote")]

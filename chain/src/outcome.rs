@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Height;
+use crate::{Height, TxId};
 
 /// What a read ends in: the data, a proof that there is none, or neither for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,17 @@ pub enum TxStatus {
     },
     /// Its last height passed; nothing was charged.
     Expired,
+    /// Left for another one with the same sender, salt and last height that offers more. At most one of the two is
+    /// ever included, be it this one by a node that has not heard of the other.
+    Replaced {
+        /// The other one.
+        by: TxId,
+    },
+    /// Left for want of room; another node may still include it. Nothing was charged so far.
+    Evicted {
+        /// Why.
+        reason: String,
+    },
     /// Dropped from the pool; nothing was charged.
     Rejected {
         /// Why.

@@ -5,7 +5,7 @@
 //! | `account/` ‖ address | balance: u64 BE |
 //! | `excess` | fee market excess: u64 BE |
 //! | `burned` | nano burned since genesis: u64 BE |
-//! | `seen/` ‖ valid_until: u64 BE | ids of transactions that expire at that height, 32 bytes each, ascending |
+//! | `seen/` ‖ valid_until: u64 BE | keccak256("weft/once/1" ‖ sender ‖ salt) of each included transaction that expires at that height, ascending |
 //! | `reserved` | shares a block that all reservations hold: u64 BE |
 //! | `reservation/` ‖ id: 32 | [`Reservation::encode`] |
 //! | `reservations-until/` ‖ height: u64 BE | ids of reservations that end at that height, 32 bytes each |
@@ -26,7 +26,7 @@ use crate::{
     genesis::Genesis,
     reservation::{Reservation, ReservationId},
     state_key::StateKey,
-    transaction::TxId,
+    transaction::Payload,
 };
 
 /// Where the tree's nodes and values are kept. Implementations read what earlier [`StateUpdate`]s wrote.
@@ -212,18 +212,18 @@ impl<'a, S: StateStore> State<'a, S> {
         Values::reservation(self, id)
     }
 
-    /// Whether the transaction is in the chain, of those that have not expired.
-    pub fn has_seen(&self, id: &TxId, valid_until: Height) -> Result<bool, StateError> {
-        Ok(self.seen(valid_until)?.contains(id))
+    /// Whether the transaction, or another of its sender, salt and last height, is in the chain and has not expired.
+    pub fn has_seen(&self, payload: &Payload) -> Result<bool, StateError> {
+        Ok(self.seen(payload.valid_until)?.contains(&payload.once()))
     }
 
-    pub(crate) fn seen(&self, valid_until: Height) -> Result<BTreeSet<TxId>, StateError> {
+    pub(crate) fn seen(&self, valid_until: Height) -> Result<BTreeSet<[u8; 32]>, StateError> {
         let bytes = self.value(StateKey::Seen(valid_until))?.unwrap_or_default();
         let (ids, rest) = bytes.as_chunks::<32>();
         if !rest.is_empty() {
             return Err(StateError::Malformed("seen"));
         }
-        Ok(ids.iter().copied().map(TxId).collect())
+        Ok(ids.iter().copied().collect())
     }
 
     /// Writes `changes` (`None` deletes) as version `version`.

@@ -228,6 +228,12 @@ impl Payload {
         }
     }
 
+    /// What the ledger remembers it by once it is included, until it expires: sender and salt. Another one with both,
+    /// and the same last height, is never included, whatever else it says: that is how a sender replaces an offer.
+    pub fn once(&self) -> [u8; 32] {
+        erasure::keccak256(&[b"weft/once/1", &self.sender.as_bytes()[..], &self.salt[..]].concat())
+    }
+
     /// The most that including it takes from the sender when it counts `shares` shares, in nano.
     pub fn cost_limit(&self, shares: u64) -> Amount {
         self.fee_cap.saturating_mul(shares).saturating_add(self.action.spends())

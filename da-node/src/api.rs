@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use blob_api::{
-    AccountState, Backend, BlobLocation, BlobName, FaucetError, Found, Info, NamespaceAnswer, NodeStatus,
-    PriceState, StateAnswer, SubmitError, TxRecord, check_submission,
+    AccountState, Backend, BlobLocation, BlobName, FaucetError, Found, Info, MarketBlock, NamespaceAnswer,
+    NodeStatus, PriceState, StateAnswer, SubmitError, TxRecord, check_submission,
 };
 use bytes::Bytes;
 use chain::{
@@ -98,7 +98,10 @@ impl Api {
         if self.node.store.transaction(&id).map_err(|e| SubmitError::Unavailable(e.to_string()))?.is_some() {
             return Err(SubmitError::Duplicate { id });
         }
-        self.node.admit(candidate)?;
+        let node = self.node.clone();
+        tokio::task::spawn_blocking(move || node.admit(candidate))
+            .await
+            .map_err(|error| SubmitError::Unavailable(error.to_string()))??;
         self.fetcher.announce(&[id]).await;
         Ok(id)
     }
@@ -114,11 +117,25 @@ impl Api {
             status: TxStatus::Final { height: included.height },
             sender: transaction.payload.sender,
             valid_until: transaction.payload.valid_until,
+            reserved: transaction.payload.reservation().is_some(),
+            fee_cap: transaction.payload.fee_cap,
+            tip: transaction.payload.tip,
             shares: transaction.shares(),
             charged: Some(included.charged),
             blobs: transaction.blobs().to_vec(),
             available_until: (block.header.time + retention).ok(),
         }))
+    }
+
+    /// Once what replaced a transaction is in a block, the transaction never will be.
+    fn after_replacement(&self, mut record: TxRecord) -> TxRecord {
+        if let TxStatus::Replaced { by } = record.status
+            && let Ok(Some(included)) = self.node.store.transaction(&by)
+        {
+            let reason = format!("transaction {by}, which took its place, is in block {}", included.height);
+            record.status = TxStatus::Rejected { reason };
+        }
+        record
     }
 
     fn locate(&self, name: &BlobName) -> Result<Found<BlobLocation>, StoreError> {
@@ -169,8 +186,15 @@ impl Backend for Api {
     }
 
     async fn price(&self) -> PriceState {
-        let height = self.node.tip();
-        PriceState { height, excess: self.node.state().excess().unwrap_or_default() }
+        self.node.market.price()
+    }
+
+    async fn market(&self, to: Option<Height>, count: u32) -> Vec<MarketBlock> {
+        let tip = self.node.tip();
+        self.node.store.market(to.map_or(tip, |to| to.min(tip)), count).unwrap_or_else(|error| {
+            tracing::error!(%error, "a read met a failing database");
+            Vec::new()
+        })
     }
 
     async fn account(&self, address: Address) -> AccountState {
@@ -207,7 +231,7 @@ impl Backend for Api {
     async fn transaction(&self, id: TxId) -> Option<TxRecord> {
         match self.included(id) {
             Ok(Some(record)) => Some(record),
-            Ok(None) => self.node.pool.record(&id),
+            Ok(None) => self.node.pool.record(&id).map(|record| self.after_replacement(record)),
             Err(error) => {
                 tracing::error!(%error, "a read met a failing database");
                 None
@@ -262,7 +286,7 @@ impl Backend for Api {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(|error| unavailable(&error))?;
         let rules = self.node.genesis.fee_rules();
-        let excess = self.node.state().excess().map_err(|error| unavailable(&error))?;
+        let excess = self.node.market.excess();
         let payload = Payload {
             sender: faucet.key.address(),
             salt,

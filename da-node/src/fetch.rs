@@ -42,6 +42,9 @@ const HINT_PATIENCE: Duration = Duration::from_secs(3);
 /// Ids in one announcement.
 const ANNOUNCED_IDS: usize = 64;
 
+/// Pause between announcements of what still waits.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(5);
+
 /// Pause before asking all peers again for a missing square.
 const BACKFILL_PAUSE: Duration = Duration::from_millis(500);
 
@@ -252,7 +255,20 @@ impl Fetcher {
         let Some(candidate) = self.obtain(id, Some(source)).await else { return false };
         let payable = Ledger::new(self.node.state(), &self.node.genesis)
             .is_ok_and(|ledger| ledger.check(candidate.transaction()).is_ok());
-        payable && self.node.admit(candidate).is_ok()
+        let node = self.node.clone();
+        payable && matches!(tokio::task::spawn_blocking(move || node.admit(candidate)).await, Ok(Ok(_)))
+    }
+
+    /// Tells peers again of what waits for long, for ever: announcements get lost, and peers forget in a restart.
+    pub(crate) async fn keep_announcing(self: Arc<Self>) {
+        for round in 1.. {
+            tokio::time::sleep(ANNOUNCE_AGAIN).await;
+            for ids in self.node.pool.waiting_for(ANNOUNCE_AGAIN).chunks(ANNOUNCED_IDS / 2) {
+                // Gossip drops what it has lately seen; an id said once more makes it another message.
+                let again = ids.iter().chain(ids.iter().cycle().take(round % (ANNOUNCED_IDS / 2)));
+                self.announce(&again.copied().collect::<Vec<_>>()).await;
+            }
+        }
     }
 
     /// Tells peers that these transactions are here.

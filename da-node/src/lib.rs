@@ -16,6 +16,7 @@ pub mod doctor;
 mod fetch;
 pub mod home;
 pub mod hosts;
+mod market;
 mod metrics;
 mod node;
 mod pool;

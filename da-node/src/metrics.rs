@@ -63,6 +63,12 @@ impl Metrics {
         metrics
     }
 
+    /// Shows the pool's size.
+    pub(crate) fn pool_size(&self, transactions: usize, bytes: usize) {
+        self.pool_transactions.set(transactions as i64);
+        self.pool_bytes.set(bytes as i64);
+    }
+
     /// Counts a committed block.
     pub(crate) fn committed(&self, valid: &ValidBlock, (transactions, bytes): (usize, usize)) {
         self.height.set(valid.block.header.height.value() as i64);
@@ -71,7 +77,6 @@ impl Metrics {
         self.blob_bytes.inc_by(valid.placement.index.entries().iter().skip(1).map(|entry| entry.len).sum());
         self.shares.inc_by(valid.receipts.iter().map(|receipt| receipt.shares).sum());
         self.charged_nano.inc_by(valid.receipts.iter().map(|receipt| receipt.charged).sum());
-        self.pool_transactions.set(transactions as i64);
-        self.pool_bytes.set(bytes as i64);
+        self.pool_size(transactions, bytes);
     }
 }

@@ -5,9 +5,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use blob_api::{SubmitError, check_submission};
 use chain::{
-    Block, Candidate, Domain, Genesis, Height, LightBlock, Parent, Proposal, State, ValidBlock,
-    validate_decided,
+    Block, Candidate, Domain, Genesis, Height, LightBlock, Parent, Proposal, State, Submission, TxId,
+    ValidBlock, validate_decided,
 };
 use erasure::{CommittedSquare, DataRootParts, IndexEntry, OriginalSquare};
 use tendermint::{
@@ -18,10 +19,11 @@ use tendermint::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
+    market::Market,
     metrics::Metrics,
-    pool::Pool,
+    pool::{Changes, Pool},
     squares::Squares,
-    storage::{Store, StoreError},
+    storage::{Pooled, Store, StoreError},
 };
 
 /// Everything that the node's parts share.
@@ -35,6 +37,11 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     /// Waiting transactions.
     pub(crate) pool: Pool,
+    /// Prices.
+    pub(crate) market: Market,
+    /// Held while the pool changes, so that the database sees changes in their order, and no block is decided between
+    /// a transaction's check and its admission.
+    pool_turn: Mutex<()>,
     /// Squares lately used, ready to serve.
     pub(crate) squares: Squares,
     /// What is measured.
@@ -84,11 +91,14 @@ impl Node {
         let parent = Self::parent_of(&store, &validators, tip)?;
         let missing = store.missing()?;
         metrics.height.set(tip as i64);
-        Ok(Self {
+        let market = Market::open(&store, tip)?;
+        let node = Self {
             domain: genesis.domain(),
             genesis,
             store,
             pool: Pool::default(),
+            market,
+            pool_turn: Mutex::default(),
             squares: Squares::default(),
             metrics,
             validators,
@@ -97,7 +107,42 @@ impl Node {
             missing: Mutex::new(missing),
             missing_changed: Notify::new(),
             failure: watch::Sender::new(None),
-        })
+        };
+        node.restore_pool()?;
+        Ok(node)
+    }
+
+    /// Admits again what was pooled when the node last ran, if the chain has not taken it meanwhile.
+    fn restore_pool(&self) -> Result<(), StoreError> {
+        let pooled = self.store.pooled()?;
+        if let Some(last) = pooled.last() {
+            self.pool.resume_after(last.arrival);
+        }
+        for Pooled { id, submission, .. } in &pooled {
+            let candidate = Submission::decode(submission)
+                .map_err(SubmitError::from)
+                .and_then(|submission| check_submission(submission, &self.domain, &self.genesis.parameters))
+                .map(|(transaction, blobs)| {
+                    Candidate::new(Arc::new(transaction), blobs.into_iter().map(Arc::new).collect())
+                });
+            let state = self.state();
+            let admitted = candidate.ok().flatten().map(|c| self.pool.admit(c, &self.genesis, state));
+            let removed = match admitted {
+                Some(Ok(changes)) => changes.removed,
+                Some(Err(_)) | None => vec![*id],
+            };
+            self.store.change_pool(None, &removed)?;
+        }
+        let (transactions, bytes) = self.pool.size();
+        self.metrics.pool_size(transactions, bytes);
+        if !pooled.is_empty() {
+            tracing::info!(transactions, of = pooled.len(), bytes, "pool restored");
+        }
+        Ok(())
+    }
+
+    fn pool_turn(&self) -> MutexGuard<'_, ()> {
+        self.pool_turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn parent_of(store: &Store, validators: &validator::Set, tip: Height) -> Result<Parent, NodeError> {
@@ -133,12 +178,24 @@ impl Node {
         }
     }
 
-    /// Admits a transaction to the pool, if the next block could hold it.
-    pub(crate) fn admit(&self, candidate: Candidate) -> Result<chain::TxId, blob_api::SubmitError> {
-        let id = self.pool.admit(candidate, &self.genesis, self.state())?;
+    /// Admits a transaction to the pool, if the next block could hold it, and keeps it across restarts. Writes its
+    /// bodies: not for an async thread.
+    pub(crate) fn admit(&self, candidate: Candidate) -> Result<TxId, SubmitError> {
+        let id = candidate.transaction().id();
+        let submission = Submission {
+            transaction: candidate.transaction().transaction().clone(),
+            bodies: candidate.blobs().iter().map(|blob| blob.bytes().to_vec()).collect(),
+        }
+        .encode();
+        let _in_turn = self.pool_turn();
+        let Changes { added, removed } = self.pool.admit(candidate, &self.genesis, self.state())?;
+        let pooled = added.map(|(id, arrival)| Pooled { id, arrival, submission });
+        if let Err(error) = self.store.change_pool(pooled.as_ref(), &removed) {
+            self.fail(&error);
+            return Err(SubmitError::Unavailable(error.to_string()));
+        }
         let (transactions, bytes) = self.pool.size();
-        self.metrics.pool_transactions.set(transactions as i64);
-        self.metrics.pool_bytes.set(bytes as i64);
+        self.metrics.pool_size(transactions, bytes);
         Ok(id)
     }
 
@@ -169,7 +226,7 @@ impl Node {
 
     /// Base fee per share of the next block.
     pub(crate) fn base_fee(&self) -> Result<u64, chain::StateError> {
-        Ok(self.genesis.fee_rules().base_fee(self.state().excess()?))
+        Ok(self.genesis.fee_rules().base_fee(self.market.excess()))
     }
 
     /// The light block at `height`.
@@ -203,8 +260,14 @@ impl Node {
         let parent = self.head();
         let height = parent.next_height();
         let rule = |error| NodeError::Rule { height, error };
-        let selected = chain::select(&self.genesis, self.state(), &proposer, &self.pool.candidates())
-            .map_err(StoreError::from)?;
+        let rules = self.genesis.fee_rules();
+        let candidates = self.pool.candidates(rules.base_fee(self.market.excess()), rules.capacity);
+        let selected =
+            chain::select(&self.genesis, self.state(), &proposer, &candidates).map_err(StoreError::from)?;
+        for (id, reason) in selected.refused.iter().filter(|(_, reason)| !reason.may_pass()) {
+            let _in_turn = self.pool_turn();
+            self.store.change_pool(None, &self.pool.reject(id, reason).removed)?;
+        }
         let valid = chain::propose(&self.genesis, &parent, self.state(), &selected.chosen, proposer, now)
             .map_err(rule)?;
         self.pool.include(height, valid.receipts.iter().map(|receipt| receipt.id));
@@ -272,6 +335,8 @@ impl Node {
         commit: Commit,
     ) -> Result<Arc<ValidBlock>, NodeError> {
         let valid = self.decided(height, header)?;
+        let market = self.market.next(&valid);
+        self.store.put_market(&market)?;
         self.store.commit_block(&valid, &commit)?;
         match &valid.square {
             Some(square) => self.squares.insert(height, square.clone()),
@@ -283,6 +348,9 @@ impl Node {
         let last =
             SignedHeader::new(valid.block.header.clone(), commit).map_err(|_| NodeError::Commit(height))?;
         self.valid().clear();
+        let excess = State::at(&self.store, height).excess()?;
+        let in_turn = self.pool_turn();
+        self.market.advance(market, excess);
         self.head.send_replace(Arc::new(Parent {
             state_root: valid.update.root,
             last: Some(last),
@@ -290,9 +358,11 @@ impl Node {
             validators: self.validators.clone(),
             next_validators: self.validators.clone(),
         }));
-        self.pool
-            .decided(valid.receipts.iter().map(|receipt| receipt.id), &self.genesis, self.state())
-            .map_err(StoreError::from)?;
+        let included: Vec<_> =
+            valid.receipts.iter().map(|receipt| receipt.id).zip(&valid.block.transactions).collect();
+        let changes = self.pool.decided(&included, &self.genesis, self.state())?;
+        self.store.change_pool(None, &changes.removed)?;
+        drop(in_turn);
         self.metrics.committed(&valid, self.pool.size());
         Ok(valid)
     }

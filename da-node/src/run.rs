@@ -9,7 +9,7 @@
 //!
 //! Whatever part ends first ends the node. It stops outside in: HTTP, engine, network, database.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use axum::{Router, routing::get};
@@ -126,12 +126,18 @@ pub async fn start_as(
         let stop = async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, app).with_graceful_shutdown(stop).await.context("the HTTP server failed")
     });
     let following = fetcher.clone();
     tasks.spawn(async move {
         following.follow_gossip(gossip).await;
         Err(anyhow!("the data network's gossip ended"))
+    });
+    let announcing = fetcher.clone();
+    tasks.spawn(async move {
+        announcing.keep_announcing().await;
+        Err(anyhow!("announcing of what waits ended"))
     });
     tasks.spawn(async move {
         fetcher.backfill().await;

@@ -11,12 +11,16 @@
 //! | `commitments` | blob commitment ‖ height ‖ position: u32 BE | empty |
 //! | `foreign` | kind: u8 ‖ value: 32 ‖ height ‖ position: u32 BE | empty |
 //! | `transactions` | id | height ‖ position: u32 BE ‖ charged: u64 BE |
+//! | `pool` | id | arrival: u64 BE ‖ submission |
+//! | `market` | height | time in ns: i128 BE ‖ excess before ‖ shares used: u64 BE each ‖ transactions: u32 BE ‖ blob bytes: u64 BE |
 //! | `undecided` | height ‖ digest | what consensus may still decide |
 //! | `missing` | height | empty; present while a committed block's square is not here |
 //! | `candidates` | height ‖ header hash | a block this node voted for; its square is in `squares` |
 //!
 //! Heights are u64 BE. A block, its commit, its state and its indexes are one synced batch: after a crash all of
 //! it is there or none. A write that fails is an error that stops the node.
+
+mod pooled;
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -30,7 +34,9 @@ use rocksdb::{
 use tendermint::block::Commit;
 use tendermint_proto::v0_38::types::Commit as RawCommit;
 
-const FAMILIES: [&str; 13] = [
+pub(crate) use pooled::Pooled;
+
+const FAMILIES: [&str; 15] = [
     "meta",
     "blocks",
     "commits",
@@ -41,6 +47,8 @@ const FAMILIES: [&str; 13] = [
     "commitments",
     "foreign",
     "transactions",
+    "pool",
+    "market",
     "undecided",
     "candidates",
     "missing",

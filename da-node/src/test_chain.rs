@@ -74,25 +74,40 @@ impl TestChain {
     ) -> Candidate {
         let headers = blobs.iter().map(|blob| blob.header().clone()).collect();
         let action = Action::SubmitBlobs { blobs: headers, reservation: None };
-        self.sign(from, salt, valid_until, action, blobs)
+        self.sign(from, [salt; 16], valid_until, (FEE_CAP, 0), action, blobs)
+    }
+
+    /// A transaction of account `from` that offers a cap and a tip.
+    pub(crate) fn offer(
+        &self,
+        from: u8,
+        salt: u8,
+        offer: (u64, u64),
+        blobs: Vec<Arc<CheckedBlob>>,
+    ) -> Candidate {
+        let headers = blobs.iter().map(|blob| blob.header().clone()).collect();
+        let action = Action::SubmitBlobs { blobs: headers, reservation: None };
+        self.sign(from, [salt; 16], 50, offer, action, blobs)
     }
 
     /// A transfer of account `from` to nobody.
     pub(crate) fn transfer(&self, from: u8, amount: Amount) -> Candidate {
         let action = Action::Transfer { to: key(99).address(), amount };
-        self.sign(from, 0, 100, action, Vec::new())
+        let salt = [amount.to_be_bytes(); 2].concat().try_into().unwrap();
+        self.sign(from, salt, 100, (FEE_CAP, 0), action, Vec::new())
     }
 
     fn sign(
         &self,
         from: u8,
-        salt: u8,
+        salt: [u8; 16],
         valid_until: Height,
+        (fee_cap, tip): (u64, u64),
         action: Action,
         blobs: Vec<Arc<CheckedBlob>>,
     ) -> Candidate {
         let sender = key(from).address();
-        let payload = Payload { sender, salt: [salt; 16], valid_until, fee_cap: FEE_CAP, tip: 0, action };
+        let payload = Payload { sender, salt, valid_until, fee_cap, tip, action };
         let domain = self.genesis.domain();
         let signed = key(from).sign(payload, Vec::new(), &domain).unwrap();
         Candidate::new(Arc::new(signed.verify(&domain, &self.genesis.parameters).unwrap()), blobs).unwrap()

@@ -6,6 +6,7 @@ mod get;
 mod keys;
 mod list;
 mod output;
+mod price;
 mod proof;
 mod quote;
 mod reserve;
@@ -64,6 +65,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Quote(quote::Args),
+    Price(price::Args),
     Submit(submit::Args),
     Status(status::Args),
     Get(get::Args),
@@ -104,6 +106,7 @@ pub(crate) fn run() -> ExitCode {
         runtime.block_on(async {
             match command {
                 Command::Quote(args) => quote::run(&global, args).await,
+                Command::Price(args) => price::run(&global, args).await,
                 Command::Submit(args) => submit::run(&global, args).await,
                 Command::Status(args) => status::run(&global, args).await,
                 Command::Get(args) => get::run(&global, args).await,

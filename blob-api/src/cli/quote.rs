@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use blob_api::{BlobShapeBody, HORIZON_LIMIT, QuoteRequest};
+use blob_api::{BlobShapeBody, HORIZON_LIMIT, QuoteBody, QuoteRequest, Rate};
 use erasure::ForeignKind;
 
 use super::{End, Global, output};
@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// Blocks that the cap shall cover
     #[arg(long, default_value_t = HORIZON_LIMIT)]
     horizon: u64,
+    /// What one WEFT is worth to you, as '0.35 usd': prices are shown in that, too
+    #[arg(long, value_name = "RATE", env = "WEFT_RATE")]
+    rate: Option<Rate>,
 }
 
 pub(super) async fn run(global: &Global, args: Args) -> Result<End> {
@@ -41,20 +44,58 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<End> {
     };
     let blobs =
         lengths.into_iter().map(|bytes| BlobShapeBody { bytes, foreign: args.foreign.clone() }).collect();
-    let quote = global.client()?.quote(&QuoteRequest { blobs, horizon: args.horizon }).await?;
+    let request = QuoteRequest { horizon: args.horizon, rate: args.rate, ..QuoteRequest::new(blobs) };
+    let quote = global.client()?.quote(&request).await?;
     if global.json {
         output::print_json(&quote)?;
-        return Ok(End::Done);
+    } else {
+        print(&quote)?;
     }
-    output::print_fields(&[
-        ("shares", quote.shares.to_string()),
-        ("base fee", format!("{} nano per share", quote.base_fee)),
-        ("cost now", output::weft(quote.cost)),
-        (
-            "fee cap",
-            format!("{} nano per share, covers {} blocks whatever they hold", quote.fee_cap, quote.horizon),
-        ),
-        ("cost at most", output::weft(quote.cost_limit)),
-    ])?;
     Ok(End::Done)
+}
+
+fn print(quote: &QuoteBody) -> Result<()> {
+    output::print_fields(&[
+        ("height", quote.height.to_string()),
+        ("shares", quote.shares.to_string()),
+        ("horizon", format!("{} blocks", quote.horizon)),
+    ])?;
+    output::line("")?;
+    let converted = quote.converted.as_ref();
+    let row = |name: &str, fee: u64, cost, other: Option<&String>, note: String| {
+        let unit = converted.map(|converted| converted.unit.as_str());
+        let other = other.zip(unit).map(|(cost, unit)| format!("{cost} {unit}"));
+        [vec![name.to_owned(), fee.to_string(), output::weft(cost)], other.into_iter().collect(), vec![note]]
+            .concat()
+    };
+    let header = match converted {
+        Some(_) => &["", "nano per share", "cost", "", ""][..],
+        None => &["", "nano per share", "cost", ""],
+    };
+    output::print_table(
+        header,
+        [
+            row(
+                "now",
+                quote.base_fee,
+                quote.cost,
+                converted.and_then(|converted| converted.cost.as_ref()),
+                "in the next block".into(),
+            ),
+            row(
+                "expected",
+                quote.expected_base_fee,
+                quote.expected_cost,
+                converted.and_then(|converted| converted.expected_cost.as_ref()),
+                format!("after {} blocks as full as the last few", quote.horizon),
+            ),
+            row(
+                "at most",
+                quote.fee_cap,
+                quote.cost_limit,
+                converted.and_then(|converted| converted.cost_limit.as_ref()),
+                format!("this cap covers {} blocks, whatever they hold", quote.horizon),
+            ),
+        ],
+    )
 }

@@ -47,6 +47,7 @@ fn print(body: &TxBody) -> Result<()> {
     let mut fields = vec![
         ("transaction", body.id.to_string()),
         ("state", describe(&body.status)),
+        ("reason", body.reason.clone()),
         ("sender", body.sender.to_string()),
         ("valid until", format!("height {}", body.valid_until)),
         ("shares", body.shares.to_string()),
@@ -62,8 +63,10 @@ fn describe(status: &TxStatus) -> String {
         TxStatus::Pooled => "pooled".into(),
         TxStatus::Included { height } => format!("included at {height}"),
         TxStatus::Final { height } => format!("final at {height}"),
-        TxStatus::Expired => "expired; nothing was charged".into(),
-        TxStatus::Rejected { reason } => format!("rejected, nothing was charged: {reason}"),
+        TxStatus::Expired => "expired".into(),
+        TxStatus::Replaced { by } => format!("replaced by {by}"),
+        TxStatus::Evicted { .. } => "evicted".into(),
+        TxStatus::Rejected { .. } => "rejected".into(),
     }
 }
 

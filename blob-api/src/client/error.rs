@@ -148,6 +148,7 @@ fn ended(status: &TxStatus) -> String {
         TxStatus::Expired => {
             "expired before any block took it; nothing was charged: submit again, with a higher cap".into()
         }
+        TxStatus::Replaced { by } => format!("was replaced by {by}"),
         TxStatus::Rejected { reason } => format!("was rejected, nothing was charged: {reason}"),
         other => format!("is {other:?}"),
     }

@@ -15,12 +15,16 @@ mod state;
 mod submit;
 mod transport;
 mod trust;
+mod upload;
 
 use std::{path::Path, sync::Arc};
 
 use chain::{Address, NetworkConfig, TxId};
 
-use crate::{AccountBody, PriceBody, QuoteBody, QuoteRequest, StatusBody, SubmittedBody, TxBody};
+use crate::{
+    AccountBody, PriceBody, PriceHistoryBody, QuoteBody, QuoteRequest, Rate, StatusBody, SubmittedBody,
+    TxBody,
+};
 pub use error::{Attempt, ClientError, ProofKind, RejectedNode};
 pub use read::{Lookup, VerifiedBlob, VerifiedEntryAt, VerifiedList};
 pub use state::{Reserve, VerifiedState};
@@ -62,6 +66,16 @@ impl Client {
     /// The next block's price. Not verified.
     pub async fn price(&self) -> Result<PriceBody, ClientError> {
         self.ask("/v1/price").await
+    }
+
+    /// The next block's price, in another unit as well. Not verified.
+    pub async fn price_at(&self, rate: &Rate) -> Result<PriceBody, ClientError> {
+        self.ask(&format!("/v1/price?rate={}+{}", rate.per_weft(), rate.unit())).await
+    }
+
+    /// What the last `blocks` blocks (at most 1,000) charged, and how full they were. Not verified.
+    pub async fn price_history(&self, blocks: u32) -> Result<PriceHistoryBody, ClientError> {
+        self.ask(&format!("/v1/price/history?blocks={blocks}")).await
     }
 
     /// What a transaction with these blobs costs. Not verified, but recomputed by anyone from its excess.

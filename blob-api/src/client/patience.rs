@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::ClientError;
+use super::{ClientError, error::Fault, transport::may_work_elsewhere};
 use crate::ErrorCode;
 
 /// How long nodes may give no answer at all before the client gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long one node may give no answer before another is asked.
+const SHORT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// First and longest pause after a failed request.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -16,26 +19,55 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 pub(super) struct Patience {
     answered: Instant,
     pause: Duration,
+    limit: Duration,
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { answered: Instant::now(), pause: PAUSES.0 }
+        Self { answered: Instant::now(), pause: PAUSES.0, limit: PATIENCE }
+    }
+
+    /// For one node of several.
+    pub(super) fn short() -> Self {
+        Self { limit: SHORT_PATIENCE, ..Self::new() }
     }
 
     /// Starts anew: a node answered.
     pub(super) fn answered(&mut self) {
-        *self = Self::new();
+        *self = Self { limit: self.limit, ..Self::new() };
     }
 
     /// Pauses after an error that may pass, longer each time; gives back any other, or this one when it is enough.
     pub(super) async fn bear(&mut self, error: ClientError) -> Result<(), ClientError> {
-        if !may_pass(&error) || self.answered.elapsed() >= PATIENCE {
+        if !may_pass(&error) || self.is_over() {
             return Err(error);
         }
+        self.pause().await;
+        Ok(())
+    }
+
+    /// As [`Self::bear`], of one node's fault.
+    pub(super) async fn bear_fault(&mut self, fault: Fault) -> Result<(), Fault> {
+        let passing = match &fault {
+            Fault::Passing(_) => true,
+            Fault::Answer(detail) => detail.code == ErrorCode::WrongOffset || may_work_elsewhere(detail.code),
+            Fault::Lied(..) | Fault::Final(_) => false,
+        };
+        if !passing || self.is_over() {
+            return Err(fault);
+        }
+        self.pause().await;
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.answered.elapsed() >= self.limit
+    }
+
+    /// Waits, longer each time.
+    pub(super) async fn pause(&mut self) {
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSES.1);
-        Ok(())
     }
 }
 

@@ -66,12 +66,12 @@ pub struct SubmitOptions {
 /// A signed submission. Sending it twice, or to two nodes, includes it once.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    id: TxId,
+    pub(super) id: TxId,
     sender: Address,
-    blobs: Vec<BlobHeader>,
+    pub(super) blobs: Vec<BlobHeader>,
     shares: u64,
     cost_limit: Amount,
-    body: Bytes,
+    pub(super) body: Bytes,
 }
 
 impl Prepared {
@@ -107,6 +107,11 @@ impl Prepared {
         self.cost_limit
     }
 
+    /// The encoded [`Submission`], to keep before it is sent, or to hand in by other means.
+    pub fn bytes(&self) -> &Bytes {
+        &self.body
+    }
+
     /// Bytes that go over the wire.
     pub fn wire_bytes(&self) -> u64 {
         self.body.len() as u64
@@ -132,6 +137,12 @@ impl Client {
         blobs: Vec<NewBlob>,
         options: SubmitOptions,
     ) -> Result<Prepared, ClientError> {
+        let market = self.market().await?;
+        self.sign(key, blobs, options, market).await
+    }
+
+    /// The chain's limits and its price, from a node of the right chain.
+    async fn market(&self) -> Result<Market, ClientError> {
         let network = &self.trust()?.network;
         let ask = |node: Node| async move {
             let status: StatusBody = json(self.transport.get(&node, "/v1/status")).await?;
@@ -140,7 +151,17 @@ impl Client {
             }
             Ok((status, json::<PriceBody>(self.transport.get(&node, "/v1/price")).await?))
         };
-        let (status, price) = self.transport.any(ask).await?.1;
+        Ok(self.transport.any(ask).await?.1)
+    }
+
+    async fn sign(
+        &self,
+        key: &SecretKey,
+        blobs: Vec<NewBlob>,
+        options: SubmitOptions,
+        (status, price): Market,
+    ) -> Result<Prepared, ClientError> {
+        let network = &self.trust()?.network;
         let guaranteed = FeeRules::new(&status.parameters).guaranteed_cap(price.excess, HORIZON_LIMIT);
         let fee_cap = options.fee_cap.unwrap_or_else(|| guaranteed.saturating_add(options.tip));
         let mut salt = [0; 16];
@@ -165,8 +186,17 @@ impl Client {
     /// Hands a signed submission to a node. With several nodes, one that failed may have admitted it all the same:
     /// the next one's "known already" is then success.
     pub async fn send(&self, prepared: &Prepared, progress: Option<Progress>) -> Result<TxId, ClientError> {
-        let tried = AtomicBool::new(false);
-        let (tried, progress) = (&tried, &progress);
+        self.hand_in(prepared, progress, &AtomicBool::new(false)).await
+    }
+
+    /// Sends; "known already" is success if it was `tried` before.
+    async fn hand_in(
+        &self,
+        prepared: &Prepared,
+        progress: Option<Progress>,
+        tried: &AtomicBool,
+    ) -> Result<TxId, ClientError> {
+        let progress = &progress;
         let ask = |node: Node| async move {
             let again = tried.swap(true, Ordering::Relaxed);
             let request = self
@@ -200,28 +230,34 @@ impl Client {
     /// Follows a transaction until its state will not change any more, calling `seen` at each state. Survives a
     /// node's restart and fails over among nodes; fails when none has answered for a minute.
     pub async fn wait(&self, id: TxId, mut seen: impl FnMut(&TxBody)) -> Result<TxBody, ClientError> {
-        Ok(self.follow(id, &mut seen).await?.1)
+        Ok(self.follow(id, None, &mut seen).await?.1)
     }
 
     /// Submits, waits for finality, and verifies that every blob is in the block.
+    ///
+    /// Survives a node's restart and fails over among nodes, as long as one answers within a minute. It signs once:
+    /// however often it is sent again, it is included once, or expires.
     pub async fn submit_and_wait(
         &self,
         key: &SecretKey,
         blobs: Vec<NewBlob>,
         options: SubmitOptions,
     ) -> Result<Receipt, ClientError> {
-        let prepared = self.prepare(key, blobs, options).await?;
-        self.send(&prepared, None).await?;
+        let market = patiently(|| self.market()).await?;
+        let prepared = self.sign(key, blobs, options, market).await?;
+        let tried = AtomicBool::new(false);
+        patiently(|| self.hand_in(&prepared, None, &tried)).await?;
         self.confirm(&prepared, |_| ()).await
     }
 
-    /// Waits for the finality of a sent submission, and verifies that every blob is in the block.
+    /// Waits for the finality of a sent submission, and verifies that every blob is in the block. Sends it again to
+    /// nodes that have lost it, or dropped it for want of room.
     pub async fn confirm(
         &self,
         sent: &Prepared,
         mut seen: impl FnMut(&TxBody),
     ) -> Result<Receipt, ClientError> {
-        let (node, transaction) = self.follow(sent.id, &mut seen).await?;
+        let (node, transaction) = self.follow(sent.id, Some(sent), &mut seen).await?;
         match transaction.status {
             // A node that learned of the block without its bytes proves nothing until it has them.
             TxStatus::Final { height } => match patiently(|| self.find_all(sent, height)).await? {
@@ -240,7 +276,12 @@ impl Client {
         }
     }
 
-    async fn follow(&self, id: TxId, seen: &mut impl FnMut(&TxBody)) -> Result<(Node, TxBody), ClientError> {
+    async fn follow(
+        &self,
+        id: TxId,
+        sent: Option<&Prepared>,
+        seen: &mut impl FnMut(&TxBody),
+    ) -> Result<(Node, TxBody), ClientError> {
         let mut path = format!("/v1/tx/{id}");
         let mut last = None;
         let mut patience = Patience::new();
@@ -256,9 +297,27 @@ impl Client {
                     }
                     path = format!("/v1/tx/{id}?wait_ms={WAIT_MS}&from={}", state_name(&body.status));
                     patience.answered();
+                    if let (TxStatus::Evicted { .. }, Some(sent)) = (&body.status, sent) {
+                        patience.pause().await;
+                        self.send_again(sent).await?;
+                    }
                 }
-                Err(error) => patience.bear(error).await?,
+                Err(error) => {
+                    let lost = matches!(&error, ClientError::Refused { .. });
+                    patience.bear(error).await?;
+                    if let Some(sent) = sent.filter(|_| lost) {
+                        self.send_again(sent).await?;
+                    }
+                }
             }
+        }
+    }
+
+    /// Hands in once more what a node has lost. That it does not take it now is no error: it is asked again.
+    async fn send_again(&self, sent: &Prepared) -> Result<(), ClientError> {
+        match self.hand_in(sent, None, &AtomicBool::new(true)).await {
+            Ok(_) | Err(ClientError::Unreachable { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -284,6 +343,8 @@ impl Client {
 }
 
 type Found = (VerifiedHeader, Vec<IndexEntry>);
+
+type Market = (StatusBody, PriceBody);
 
 /// What is signed besides sender and blobs.
 struct Terms {

@@ -125,6 +125,10 @@ impl Transport {
         self.http.get(format!("{}{path}", node.url))
     }
 
+    pub(super) fn put(&self, node: &Node, path: &str) -> RequestBuilder {
+        self.http.put(format!("{}{path}", node.url))
+    }
+
     pub(super) fn post(&self, node: &Node, path: &str) -> RequestBuilder {
         self.http.post(format!("{}{path}", node.url))
     }
@@ -144,7 +148,7 @@ fn parse(at: usize, text: &str) -> Result<Node, ClientError> {
 }
 
 /// Whether another node, or the same one later, may answer where this one gave such an error.
-fn may_work_elsewhere(code: ErrorCode) -> bool {
+pub(super) fn may_work_elsewhere(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::Unreachable

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    http::{
+        HeaderValue, StatusCode,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
@@ -64,12 +67,13 @@ impl Failure {
 fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::Invalid => StatusCode::BAD_REQUEST,
+        ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
         ErrorCode::Underfunded => StatusCode::PAYMENT_REQUIRED,
         ErrorCode::FaucetDisabled => StatusCode::FORBIDDEN,
         ErrorCode::Absent | ErrorCode::UnknownTransaction | ErrorCode::NoSuchPath => StatusCode::NOT_FOUND,
         ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ErrorCode::TooSlow => StatusCode::REQUEST_TIMEOUT,
-        ErrorCode::Duplicate => StatusCode::CONFLICT,
+        ErrorCode::Duplicate | ErrorCode::WrongOffset => StatusCode::CONFLICT,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ErrorCode::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
@@ -80,10 +84,14 @@ fn status(code: ErrorCode) -> StatusCode {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let mut response =
-            (status(self.detail.code), Json(ErrorBody { error: *self.detail })).into_response();
+        let status = status(self.detail.code);
+        let mut response = (status, Json(ErrorBody { error: *self.detail })).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(wait) = self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         response
     }
@@ -111,7 +119,9 @@ impl From<SubmitError> for Failure {
             SubmitError::Duplicate { id } => {
                 Self::new(ErrorCode::Duplicate, message).field("id").got(id.to_string())
             }
-            SubmitError::PoolFull { limit } => {
+            SubmitError::PoolFull { limit, .. }
+            | SubmitError::ReservationFull { limit }
+            | SubmitError::AccountFull { limit } => {
                 Self::new(ErrorCode::PoolFull, message).limit(limit).retry_after(SOON)
             }
             SubmitError::Unavailable(_) => Self::new(ErrorCode::Unreachable, message).retry_after(SOON),

@@ -4,8 +4,11 @@
 //! [`crate::ErrorBody`]; the three outcomes of a read are mapped to HTTP in `outcome` and nowhere else. The OpenAPI
 //! description at `/openapi.json` is generated from the handlers.
 
+mod bodies;
 mod failure;
 mod follow;
+mod limits;
+mod live;
 mod node;
 mod outcome;
 mod params;
@@ -13,10 +16,11 @@ mod price;
 mod read;
 mod state;
 mod submit;
+mod transaction;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Json, Router};
+use axum::{Json, Router, extract::DefaultBodyLimit, middleware};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -25,14 +29,21 @@ use tower_http::trace::TraceLayer;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Backend, ErrorCode};
+use crate::{Backend, ErrorCode, Rate};
+use bodies::Uploads;
 use failure::Failure;
 pub(crate) use follow::HEIGHT_EVENT;
+use limits::Limits;
 pub(crate) use read::{HEIGHT_HEADER, PROOF_HEADER};
 
-/// Limits of the server.
-#[derive(Clone, Copy, Debug)]
+/// Limits of the server, and what its operator set.
+#[derive(Clone)]
 pub struct Config {
+    /// Requests a second from one address, twice as many at once; 0 is no limit. Too low: a busy client sees 429.
+    /// Default 1,000.
+    pub requests_per_second: u32,
+    /// Requests being answered at once, from all addresses. Too low: clients see 429. Default 1,024.
+    pub concurrent_requests: usize,
     /// Submissions being received or checked at once; each holds its body in memory. Too low: clients see 429.
     /// Default 32.
     pub concurrent_submissions: usize,
@@ -41,17 +52,46 @@ pub struct Config {
     pub upload_timeout: Duration,
     /// Longest `wait_ms`. Too low: clients poll more often. Default 30 s.
     pub wait_limit: Duration,
-    /// Streams that follow a namespace at once. Too low: followers see 429. Default 1,024.
+    /// Streams of namespaces, states and prices at once. Too low: followers see 429. Default 1,024.
     pub concurrent_followers: usize,
+    /// Bytes of unfinished uploads held in memory. Too low: uploads in pieces see 503. Default 64 MiB.
+    pub upload_bytes: u64,
+    /// What `/v1/operator/…` asks for; without it, that is closed. Default none.
+    pub operator_token: Option<String>,
+    /// Origins that browsers may ask from, `*` for all. Default none: no CORS.
+    pub origins: Vec<String>,
+    /// Units that prices are shown in if asked. Default none.
+    pub rates: Vec<Rate>,
+}
+
+/// Without the token.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("requests_per_second", &self.requests_per_second)
+            .field("concurrent_requests", &self.concurrent_requests)
+            .field("concurrent_followers", &self.concurrent_followers)
+            .field("concurrent_submissions", &self.concurrent_submissions)
+            .field("operator_token", &self.operator_token.is_some())
+            .field("origins", &self.origins)
+            .field("rates", &self.rates)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
+            requests_per_second: 1_000,
+            concurrent_requests: 1_024,
             concurrent_submissions: 32,
             upload_timeout: Duration::from_secs(60),
             wait_limit: Duration::from_secs(30),
             concurrent_followers: 1_024,
+            upload_bytes: 64 << 20,
+            operator_token: None,
+            origins: Vec::new(),
+            rates: Vec::new(),
         }
     }
 }
@@ -60,18 +100,26 @@ impl Default for Config {
 #[derive(Clone)]
 struct App {
     backend: Arc<dyn Backend>,
-    config: Config,
+    config: Arc<Config>,
+    limits: Arc<Limits>,
     submissions: Arc<Semaphore>,
     followers: Arc<Semaphore>,
+    uploads: Arc<Uploads>,
     /// Turns true when the server is told to stop; waiting requests answer then.
     stopping: watch::Receiver<bool>,
 }
 
 impl App {
     fn new(backend: Arc<dyn Backend>, config: Config, stopping: watch::Receiver<bool>) -> Self {
-        let submissions = Arc::new(Semaphore::new(config.concurrent_submissions));
-        let followers = Arc::new(Semaphore::new(config.concurrent_followers));
-        Self { backend, config, submissions, followers, stopping }
+        Self {
+            backend,
+            limits: Arc::new(Limits::new(&config)),
+            submissions: Arc::new(Semaphore::new(config.concurrent_submissions)),
+            followers: Arc::new(Semaphore::new(config.concurrent_followers)),
+            uploads: Arc::default(),
+            config: Arc::new(config),
+            stopping,
+        }
     }
 
     /// Bytes that no submission exceeds: a full square of blobs, and its transaction.
@@ -93,7 +141,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (stop, stopping) = watch::channel(false);
-    axum::serve(listener, router(backend, config, stopping))
+    let app = routed(App::new(backend, config, stopping));
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
             shutdown.await;
             stop.send_replace(true);
@@ -101,8 +150,9 @@ pub async fn serve(
         .await
 }
 
-/// The API as a router, to be mounted beside a node's other endpoints. Requests that wait are answered, and streams
-/// end, once `stopping` turns true.
+/// The API as a router, to be mounted beside a node's other endpoints, and served with connect info of
+/// [`SocketAddr`], from which each address' rate is counted. Waiting requests and streams end when `stopping` turns
+/// true.
 pub fn router(backend: Arc<dyn Backend>, config: Config, stopping: watch::Receiver<bool>) -> Router {
     routed(App::new(backend, config, stopping))
 }
@@ -127,9 +177,13 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(node::account))
         .routes(routes!(node::faucet))
         .routes(routes!(price::price))
+        .routes(routes!(price::price_events))
+        .routes(routes!(price::price_history))
         .routes(routes!(price::quote, price::quote_exactly))
         .routes(routes!(submit::submit))
-        .routes(routes!(submit::transaction))
+        .routes(routes!(bodies::upload_status, bodies::upload))
+        .routes(routes!(transaction::transaction))
+        .routes(routes!(transaction::transaction_events))
         .routes(routes!(state::single))
         .routes(routes!(state::one_of))
         .routes(routes!(state::reservation))
@@ -145,7 +199,8 @@ fn described() -> OpenApiRouter<App> {
 fn routed(app: App) -> Router {
     let (router, description) = described().split_for_parts();
     let description = Arc::new(description);
-    router
+    let origins = limits::origins(&app.config);
+    let router = router
         .route("/openapi.json", axum::routing::get(move || std::future::ready(Json((*description).clone()))))
         .fallback(|| async {
             Failure::new(ErrorCode::NoSuchPath, "no such path; /openapi.json lists those there are")
@@ -153,6 +208,11 @@ fn routed(app: App) -> Router {
         .method_not_allowed_fallback(|| async {
             Failure::new(ErrorCode::MethodNotAllowed, "this path knows another method; see /openapi.json")
         })
-        .layer(TraceLayer::new_for_http())
-        .with_state(app)
+        .layer(DefaultBodyLimit::max(params::JSON_LIMIT_BYTES))
+        .layer(middleware::from_fn_with_state(app.clone(), limits::admit));
+    let router = match origins {
+        Some(origins) => router.layer(origins),
+        None => router,
+    };
+    router.layer(TraceLayer::new_for_http()).with_state(app)
 }

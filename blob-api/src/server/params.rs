@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::request::Parts,
+    http::{StatusCode, request::Parts},
 };
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
 use crate::ErrorCode;
+
+/// Bytes of a JSON body at most: the shapes of a transaction's blobs.
+pub(super) const JSON_LIMIT_BYTES: usize = 64 * 1024;
 
 /// Parses one path or query parameter.
 pub(super) fn parse<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Failure> {
@@ -97,6 +100,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             Err(JsonRejection::MissingJsonContentType(_)) => {
                 Err(Failure::new(ErrorCode::UnsupportedMediaType, "send application/json")
                     .field("content-type"))
+            }
+            Err(JsonRejection::BytesRejection(rejection))
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE =>
+            {
+                let message = format!("body: a JSON body has at most {JSON_LIMIT_BYTES} bytes here");
+                Err(Failure::new(ErrorCode::TooLarge, message).field("body").limit(JSON_LIMIT_BYTES))
             }
             Err(rejection) => Err(json_failure(&rejection.body_text())),
         }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use blob_api::{Info, SubmitError, TxRecord, check_submission};
+use blob_api::{Info, MarketBlock, SubmitError, TxRecord, check_submission};
 use chain::{
     Action, Address, Candidate, Checkpoint, Genesis, GenesisAccount, GenesisValidator, Height, Ledger,
     LightBlock, MemoryState, NetworkConfig, Parameters, Parent, SecretKey, State, StateUpdate, Submission,
@@ -45,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) decided: Vec<Decided>,
     pub(crate) pool: Vec<Candidate>,
     pub(crate) records: BTreeMap<TxId, TxRecord>,
+    pub(crate) market: Vec<MarketBlock>,
     pub(crate) faucets: u8,
 }
 
@@ -99,6 +100,7 @@ impl Chain {
             decided: Vec::new(),
             pool: Vec::new(),
             records: BTreeMap::new(),
+            market: Vec::new(),
             faucets: 0,
         };
         let chain = Self { genesis, info, inner: Mutex::new(inner), changes: watch::channel(0).0, signers };
@@ -155,6 +157,9 @@ impl Chain {
             status: TxStatus::Pooled,
             sender: transaction.sender(),
             valid_until: transaction.payload().valid_until,
+            reserved: transaction.payload().reservation().is_some(),
+            fee_cap: transaction.payload().fee_cap,
+            tip: transaction.payload().tip,
             shares: transaction.shares(),
             charged: None,
             blobs: transaction.blobs().to_vec(),
@@ -199,6 +204,15 @@ impl Chain {
         let header = valid.block.header;
         let signed = SignedHeader::new(header.clone(), self.sign(&header, &inner.parent)).unwrap();
         let height = header.height.value();
+        let excess = inner.state().excess().unwrap();
+        inner.market.push(MarketBlock {
+            height,
+            time: header.time,
+            excess,
+            used: valid.receipts.iter().map(|receipt| receipt.shares).sum(),
+            transactions: valid.receipts.len() as u32,
+            blob_bytes: valid.placement.index.entries().iter().skip(1).map(|entry| entry.len).sum(),
+        });
         inner.parent.state_root = valid.update.root;
         inner.store.apply(valid.update);
         inner.parent.last = Some(signed.clone());

@@ -172,9 +172,10 @@ async fn keys_are_made_shown_and_imported_without_ever_being_an_argument() {
 #[tokio::test]
 async fn help_texts_are_as_reviewed() {
     let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
-    let commands: [&[&str]; 17] = [
+    let commands: [&[&str]; 18] = [
         &[],
         &["quote"],
+        &["price"],
         &["submit"],
         &["status"],
         &["get"],

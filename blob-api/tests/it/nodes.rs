@@ -7,8 +7,8 @@ use std::sync::{
 
 use async_trait::async_trait;
 use blob_api::{
-    AccountState, Backend, BlobLocation, BlobName, Client, Config, FaucetError, Found, Info, NamespaceAnswer,
-    NodeStatus, PriceState, StateAnswer, SubmitError, TxRecord, serve,
+    AccountState, Backend, BlobLocation, BlobName, Client, Config, FaucetError, Found, Info, MarketBlock,
+    NamespaceAnswer, NodeStatus, PriceState, StateAnswer, SubmitError, TxRecord, serve,
 };
 use bytes::Bytes;
 use chain::{Address, Height, LightBlock, Outcome, Reason, State, StateKey, Submission, TxId, TxStatus};
@@ -71,7 +71,14 @@ impl Backend for Node {
 
     async fn price(&self) -> PriceState {
         let inner = self.chain.lock();
-        PriceState { height: inner.decided.len() as u64, excess: inner.state().excess().unwrap() }
+        let recent = inner.market.iter().rev().take(8).rev().copied().collect();
+        PriceState { height: inner.decided.len() as u64, excess: inner.state().excess().unwrap(), recent }
+    }
+
+    async fn market(&self, to: Option<Height>, count: u32) -> Vec<MarketBlock> {
+        let inner = self.chain.lock();
+        let end = to.map_or(inner.market.len(), |to| inner.market.len().min(to as usize));
+        inner.market[end.saturating_sub(count as usize)..end].to_vec()
     }
 
     async fn account(&self, address: Address) -> AccountState {
@@ -202,14 +209,26 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(chain: &Arc<Chain>, manner: Manner) -> Self {
+        Self::start_with(chain, manner, Config::default()).await
+    }
+
+    pub(crate) async fn start_with(chain: &Arc<Chain>, manner: Manner, config: Config) -> Self {
+        Self::start_at(chain, manner, config, TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    pub(crate) fn start_at(
+        chain: &Arc<Chain>,
+        manner: Manner,
+        config: Config,
+        listener: TcpListener,
+    ) -> Self {
         let node = Arc::new(Node { chain: chain.clone(), manner, lists: AtomicUsize::new(0) });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move {
             let _ = stopped.await;
         };
-        let task = tokio::spawn(serve(listener, node, Config::default(), shutdown));
+        let task = tokio::spawn(serve(listener, node, config, shutdown));
         Self { url, stop: Some(stop), task }
     }
 

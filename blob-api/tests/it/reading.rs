@@ -148,6 +148,7 @@ async fn the_description_is_openapi_3_1_and_lists_every_path() {
         "/v1/account/{address}",
         "/v1/blob/{commitment}",
         "/v1/blob/{commitment}/proof",
+        "/v1/bodies/{commitment}",
         "/v1/faucet/{address}",
         "/v1/foreign/{kind}/{value}",
         "/v1/foreign/{kind}/{value}/proof",
@@ -155,6 +156,8 @@ async fn the_description_is_openapi_3_1_and_lists_every_path() {
         "/v1/height/{height}/namespace/{namespace}",
         "/v1/namespaces/{namespace}/follow",
         "/v1/price",
+        "/v1/price/events",
+        "/v1/price/history",
         "/v1/quote",
         "/v1/reservations/{id}",
         "/v1/state/{kind}/{id}",
@@ -162,6 +165,7 @@ async fn the_description_is_openapi_3_1_and_lists_every_path() {
         "/v1/status",
         "/v1/tx",
         "/v1/tx/{id}",
+        "/v1/tx/{id}/events",
     ];
     expected.sort_unstable();
     assert_eq!(paths, expected);

@@ -31,7 +31,7 @@ async fn a_quote_is_recomputed_from_its_excess_and_covers_the_charge() {
     let blobs = [blob(1, 5_000), blob(2, 300_000)];
     let shapes =
         blobs.iter().map(|b| BlobShapeBody { bytes: b.bytes.len() as u64, foreign: b.foreign.clone() });
-    let quote = client.quote(&QuoteRequest { blobs: shapes.collect(), horizon: 100 }).await.unwrap();
+    let quote = client.quote(&QuoteRequest::new(shapes.collect())).await.unwrap();
     assert_eq!(quote.fee_cap, rules.guaranteed_cap(quote.excess, 100));
     assert_eq!(quote.cost, quote.shares * quote.base_fee);
 

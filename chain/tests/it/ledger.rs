@@ -54,13 +54,27 @@ fn a_transaction_is_included_once_until_it_expires_and_its_id_is_then_forgotten(
     chain.decide(valid, &[0, 1, 2]);
     assert_eq!(check(&chain, &once), Err(LedgerError::Repeated(id)));
     for _ in 0..2 {
-        assert!(chain.state().has_seen(&id, 3).unwrap());
+        assert!(chain.state().has_seen(once.transaction().payload()).unwrap());
         let empty = chain.propose(std::slice::from_ref(&once));
         assert!(empty.receipts.is_empty());
         chain.decide(empty, &[0, 1, 2]);
     }
-    assert!(!chain.state().has_seen(&id, 3).unwrap());
+    assert!(!chain.state().has_seen(once.transaction().payload()).unwrap());
     assert_eq!(check(&chain, &once), Err(LedgerError::Expired { valid_until: 3, height: 4 }));
+}
+
+#[test]
+fn of_two_offers_with_one_salt_and_last_height_one_is_included() {
+    let mut chain = chain();
+    let low = transfer(&chain, 1, 2, 1_000, |p| p.valid_until = 9);
+    let high = transfer(&chain, 1, 2, 1_000, |p| (p.valid_until, p.tip) = (9, 5));
+    let valid = chain.propose(&[low.clone(), high.clone()]);
+    assert_eq!(
+        valid.receipts.iter().map(|receipt| receipt.id).collect::<Vec<_>>(),
+        [high.transaction().id()]
+    );
+    chain.decide(valid, &[0, 1, 2]);
+    assert_eq!(check(&chain, &low), Err(LedgerError::Repeated(low.transaction().id())));
 }
 
 #[test]

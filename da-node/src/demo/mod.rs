@@ -103,7 +103,7 @@ async fn quote(client: &Client, files: &[DataFile]) -> Result<()> {
         .iter()
         .map(|file| BlobShapeBody { bytes: file.bytes.len() as u64, foreign: file.foreign.clone() })
         .collect();
-    let quote = client.quote(&QuoteRequest { blobs: shapes, horizon: 100 }).await?;
+    let quote = client.quote(&QuoteRequest::new(shapes)).await?;
     step(&format!(
         "quote for {} blobs: {} shares at {} nano, {:.6} WEFT now, at most {:.6} WEFT within {} blocks",
         files.len(),

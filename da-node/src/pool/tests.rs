@@ -30,18 +30,34 @@ impl Fixture {
     }
 
     fn admit(&self, candidate: &Candidate) -> Result<TxId, SubmitError> {
+        self.change(candidate).map(|changes| changes.added.unwrap().0)
+    }
+
+    fn change(&self, candidate: &Candidate) -> Result<Changes, SubmitError> {
         let state = State::at(&self.store, self.height);
         self.pool.admit(candidate.clone(), &self.chain.genesis, state)
+    }
+
+    /// A small transaction of account `from` that offers this.
+    fn offer(&self, from: u8, salt: u8, fee_cap: u64, tip: u64) -> Candidate {
+        let blobs = vec![blob(1, vec![salt; 100])];
+        self.chain.offer(from, salt, (fee_cap, tip), blobs)
+    }
+
+    fn offered(&self, base_fee: u64) -> Vec<TxId> {
+        let capacity = self.chain.genesis.fee_rules().capacity;
+        self.pool.candidates(base_fee, capacity).iter().map(|c| c.transaction().id()).collect()
     }
 
     /// Decides a block of exactly these transactions, pooled or not.
     fn decide(&mut self, chosen: &[Candidate]) {
         let valid = self.chain.propose(&self.store, chosen, Duration::from_secs(1));
-        let ids: Vec<_> = valid.receipts.iter().map(|receipt| receipt.id).collect();
+        let ids: Vec<_> =
+            valid.receipts.iter().map(|receipt| receipt.id).zip(&valid.block.transactions).collect();
         self.chain.decide(&valid);
         self.store.apply(valid.update);
         self.height += 1;
-        self.pool.decided(ids, &self.chain.genesis, State::at(&self.store, self.height)).unwrap();
+        self.pool.decided(&ids, &self.chain.genesis, State::at(&self.store, self.height)).unwrap();
     }
 
     fn status(&self, id: &TxId) -> Option<TxStatus> {
@@ -104,19 +120,25 @@ fn an_account_and_the_pool_have_byte_limits() {
     let fixture = Fixture::new();
     let large = blob(1, vec![1; 4 << 20]);
     let transaction = |from, salt| fixture.chain.transaction(from, salt, 50, vec![large.clone()]);
-    let full = |limit: usize| Err(SubmitError::PoolFull { limit: limit as u64 });
+    let Limits { bytes, account_bytes } = Limits::default();
     let admit_all = |from| {
         for salt in 0..15 {
             fixture.admit(&transaction(from, salt)).unwrap();
         }
     };
     admit_all(1);
-    assert_eq!(fixture.admit(&transaction(1, 15)), full(ACCOUNT_BYTES));
+    assert_eq!(
+        fixture.admit(&transaction(1, 15)),
+        Err(SubmitError::AccountFull { limit: account_bytes as u64 })
+    );
     fixture.admit(&fixture.small(1, 16, 50)).unwrap();
     admit_all(2);
     fixture.admit(&transaction(3, 0)).unwrap();
     let (before, pending) = (fixture.pool.size(), fixture.pool.pending(key(3).address()));
-    assert_eq!(fixture.admit(&transaction(3, 1)), full(POOL_BYTES));
+    assert_eq!(
+        fixture.admit(&transaction(3, 1)),
+        Err(SubmitError::PoolFull { limit: bytes as u64, lowest_tip: 0 })
+    );
     assert_eq!((fixture.pool.size(), fixture.pool.pending(key(3).address())), (before, pending));
 }
 
@@ -142,7 +164,7 @@ fn what_no_later_block_can_hold_ends_with_its_reason() {
     assert_eq!(fixture.pool.size().0, 1);
     let refused = fixture.admit(&short).unwrap_err();
     assert!(matches!(&refused, SubmitError::Invalid { field, .. } if field == "valid_until"), "{refused:?}");
-    assert_eq!(fixture.pool.candidates().len(), 1);
+    assert_eq!(fixture.offered(FEE_CAP), [long_id]);
 }
 
 #[test]
@@ -158,4 +180,91 @@ fn a_body_stays_as_long_as_some_transaction_needs_it() {
     assert_eq!((body(&fixture, &shared), body(&fixture, &own)), (Some(shared.clone()), None));
     fixture.decide(&[second]);
     assert_eq!((body(&fixture, &shared), fixture.pool.size()), (None, (0, 0)));
+}
+
+#[test]
+fn a_full_pool_leaves_the_lowest_tips_for_higher_ones() {
+    let mut fixture = Fixture::new();
+    let size = bytes(&fixture.small(1, 1, 50));
+    fixture.pool = Pool::new(Limits { bytes: 3 * size, account_bytes: 3 * size });
+    let [low, first, second] = [(1, 5), (2, 1), (3, 1)]
+        .map(|(salt, tip)| fixture.admit(&fixture.offer(1, salt, 2_000, tip)).unwrap());
+    let equal = fixture.offer(2, 4, 2_000, 1);
+    assert_eq!(
+        fixture.admit(&equal),
+        Err(SubmitError::PoolFull { limit: 3 * size as u64, lowest_tip: 1 }),
+        "an equal tip drives nobody out"
+    );
+    assert_eq!(fixture.pool.size().0, 3);
+    let better = fixture.change(&fixture.offer(2, 5, 2_000, 2)).unwrap();
+    assert_eq!(better.removed, [second], "among the lowest, the latest goes");
+    match fixture.status(&second) {
+        Some(TxStatus::Evicted { reason }) => assert!(reason.contains("higher tip"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    // A tip that the cap leaves no room for is worth nothing.
+    let pretended = fixture.offer(3, 6, 1_000, 1_000_000);
+    assert!(matches!(fixture.admit(&pretended), Err(SubmitError::PoolFull { .. })));
+    fixture.pool.include(1, [first]);
+    assert_eq!(fixture.change(&fixture.offer(3, 7, 2_000, 9)).unwrap().removed, [better.added.unwrap().0]);
+    assert_eq!(fixture.status(&first), Some(TxStatus::Included { height: 1 }), "what is being decided stays");
+    assert_eq!(fixture.status(&low), Some(TxStatus::Pooled));
+    for _ in 0..50 {
+        fixture.decide(&[]);
+    }
+    assert_eq!(fixture.status(&second), Some(TxStatus::Expired), "nobody can include it any more");
+}
+
+#[test]
+fn a_replacement_offers_ten_percent_more_of_both() {
+    let mut fixture = Fixture::new();
+    let old = fixture.admit(&fixture.offer(1, 1, 2_001, 10)).unwrap();
+    for (fee_cap, tip, field, least) in [(2_201, 11, "fee_cap", 2_202), (9_000, 10, "tip", 11)] {
+        match fixture.admit(&fixture.offer(1, 1, fee_cap, tip)) {
+            Err(SubmitError::Invalid { field: wrong, limit, .. }) => {
+                assert_eq!((wrong.as_str(), limit), (field, Some(least)));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(fixture.status(&old), Some(TxStatus::Pooled));
+    let candidate = fixture.offer(1, 1, 2_202, 11);
+    let changes = fixture.change(&candidate).unwrap();
+    let new = candidate.transaction().id();
+    assert_eq!(changes.removed, [old]);
+    assert_eq!(fixture.status(&old), Some(TxStatus::Replaced { by: new }));
+    assert_eq!(fixture.pool.pending(key(1).address()), most(candidate.transaction()));
+    // Another node had not heard of it, and included the old one.
+    let old = fixture.offer(1, 1, 2_001, 10);
+    fixture.decide(std::slice::from_ref(&old));
+    assert_eq!(fixture.status(&new), Some(TxStatus::Replaced { by: old.transaction().id() }));
+    assert_eq!(fixture.pool.size(), (0, 0));
+    assert_eq!(
+        fixture.admit(&candidate),
+        Err(SubmitError::Duplicate { id: new }),
+        "one of the two is included"
+    );
+}
+
+#[test]
+fn a_proposer_is_offered_the_highest_tips_first_and_what_it_can_use() {
+    let fixture = Fixture::new();
+    let [low, high, capped, equal] = [(1, 2_000, 1), (2, 2_000, 9), (3, 1_004, 500), (4, 2_000, 9)]
+        .map(|(salt, cap, tip)| fixture.admit(&fixture.offer(1, salt, cap, tip)).unwrap());
+    assert_eq!(fixture.offered(1_000), [high, equal, capped, low]);
+    assert_eq!(fixture.offered(1_500), [high, equal, low]);
+    let shares = fixture.offer(1, 1, 2_000, 1).transaction().shares();
+    assert_eq!(fixture.pool.candidates(1_000, shares).len(), 2, "two blocks' worth");
+}
+
+#[test]
+fn what_an_account_does_not_cover_any_more_leaves_the_lowest_tip_first() {
+    let mut fixture = Fixture::new();
+    let kept = fixture.admit(&fixture.offer(2, 1, 2_000, 9)).unwrap();
+    let cheap = fixture.admit(&fixture.offer(2, 2, 2_000, 0)).unwrap();
+    let pending = fixture.pool.pending(key(2).address());
+    let spent = fixture.chain.transfer(2, FUNDS - pending);
+    fixture.decide(&[spent]);
+    assert_eq!(fixture.status(&kept), Some(TxStatus::Pooled));
+    assert!(matches!(fixture.status(&cheap), Some(TxStatus::Rejected { .. })));
 }

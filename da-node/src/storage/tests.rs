@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use blob_api::MarketBlock;
 use chain::State;
 use erasure::{ForeignCommitment, ForeignKind, OriginalSquare};
 use tempfile::TempDir;
@@ -200,4 +201,36 @@ fn corrupt_records_are_named_and_never_panic() {
     put(&store, "meta", b"genesis", b"?");
     drop(store);
     assert!(matches!(Store::open(dir.path(), &chain.genesis), Err(StoreError::OtherGenesis { .. })));
+}
+
+#[test]
+fn the_pool_comes_back_in_order_and_without_what_left() {
+    let (dir, chain, store, ..) = with_a_block();
+    let id = |n: u8| TxId([n; 32]);
+    let pooled = |n: u8, arrival| Pooled { id: id(n), arrival, submission: vec![n; 3] };
+    for (n, arrival) in [(9, 0), (1, 1), (5, 2)] {
+        store.change_pool(Some(&pooled(n, arrival)), &[]).unwrap();
+    }
+    store.change_pool(Some(&pooled(4, 3)), &[id(1), id(7)]).unwrap();
+    drop(store);
+    let store = Store::open(dir.path(), &chain.genesis).unwrap();
+    assert_eq!(store.pooled().unwrap(), [pooled(9, 0), pooled(5, 2), pooled(4, 3)]);
+}
+
+#[test]
+fn the_market_remembers_what_blocks_charged() {
+    let (_dir, chain, store, ..) = with_a_block();
+    let block = |height| MarketBlock {
+        height,
+        time: (chain.genesis.time + Duration::new(height, 7)).unwrap(),
+        excess: 10 * height,
+        used: 11 * height,
+        transactions: 2,
+        blob_bytes: u64::MAX,
+    };
+    for height in 1..=5 {
+        store.put_market(&block(height)).unwrap();
+    }
+    assert_eq!(store.market(4, 2).unwrap(), [block(3), block(4)]);
+    assert_eq!(store.market(2, 100).unwrap(), [block(1), block(2)]);
 }

@@ -6,6 +6,7 @@ mod bad_input;
 mod dependencies;
 mod dev;
 mod e2e;
+mod exactly_once;
 mod faults;
 mod headers;
 mod help;
