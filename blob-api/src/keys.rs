@@ -110,7 +110,7 @@ pub fn create_keystore(path: &Path, key: &SecretKey, password: &str) -> Result<(
 }
 
 /// Creates the empty file that the keystore is then written into, so that it is never open to others.
-fn create_private(path: &Path) -> std::io::Result<fs::File> {
+pub(crate) fn create_private(path: &Path) -> std::io::Result<fs::File> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

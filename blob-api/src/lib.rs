@@ -12,6 +12,7 @@
 
 mod backend;
 mod client;
+mod gateway;
 mod keys;
 mod name;
 mod quote;
@@ -29,6 +30,9 @@ pub use backend::{
 pub use client::{
     Attempt, Client, ClientError, Lookup, NewBlob, Prepared, Progress, ProofKind, Receipt, RejectedNode,
     Reserve, SubmitOptions, VerifiedBlob, VerifiedEntryAt, VerifiedList, VerifiedState, read_network,
+};
+pub use gateway::{
+    Gateway, GatewayConfig, Spending, SpendingCap, SpendingError, Token, TokenError, serve_door,
 };
 pub use keys::{KeySource, KeysError, create_keystore, random_key, read_keystore};
 pub use name::{BlobName, BlobNameError};

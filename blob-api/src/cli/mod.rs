@@ -2,6 +2,7 @@
 
 mod account;
 mod follow;
+mod gateway;
 mod get;
 mod keys;
 mod list;
@@ -75,6 +76,7 @@ enum Command {
     Keys(keys::Args),
     Account(account::Args),
     Reserve(reserve::Args),
+    Gateway(Box<gateway::Args>),
 }
 
 /// How a command ended that did not fail.
@@ -116,6 +118,7 @@ pub(crate) fn run() -> ExitCode {
                 Command::Keys(args) => keys::run(&global, &args),
                 Command::Account(args) => account::run(&global, args).await,
                 Command::Reserve(args) => reserve::run(&global, args).await,
+                Command::Gateway(args) => gateway::run(&global, *args).await,
             }
         })
     });

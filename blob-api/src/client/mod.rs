@@ -58,6 +58,11 @@ impl Client {
         self.transport.rejected()
     }
 
+    /// Asks another node first from now on: for callers who see that the one that answers has not moved on.
+    pub fn turn_to_next_node(&self) {
+        self.transport.turn();
+    }
+
     /// A node's status. Not verified.
     pub async fn status(&self) -> Result<StatusBody, ClientError> {
         self.ask("/v1/status").await

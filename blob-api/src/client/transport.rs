@@ -64,10 +64,20 @@ impl Transport {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).push(node);
     }
 
+    /// Has the node after `node` asked first from now on.
+    fn turn_from(&self, node: usize) {
+        self.first.store((node + 1) % self.nodes.len(), Ordering::Relaxed);
+    }
+
+    /// Has another node asked first from now on.
+    pub(super) fn turn(&self) {
+        self.turn_from(self.first.load(Ordering::Relaxed));
+    }
+
     /// Blames a node that failed in the middle of an answer, and has the next one asked first.
     pub(super) fn pass_over(&self, node: &Node, fault: Fault) {
         tracing::debug!(url = node.url, ?fault, "node passed over");
-        self.first.store((node.at + 1) % self.nodes.len(), Ordering::Relaxed);
+        self.turn_from(node.at);
         if let Fault::Lied(proof, reason) = fault {
             self.reject(RejectedNode { url: node.url.clone(), proof, reason });
         }

@@ -172,7 +172,7 @@ async fn keys_are_made_shown_and_imported_without_ever_being_an_argument() {
 #[tokio::test]
 async fn help_texts_are_as_reviewed() {
     let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 19] = [
         &[],
         &["quote"],
         &["price"],
@@ -187,6 +187,7 @@ async fn help_texts_are_as_reviewed() {
         &["reserve", "buy"],
         &["reserve", "extend"],
         &["reserve", "show"],
+        &["gateway"],
         &["keys"],
         &["keys", "new"],
         &["keys", "show"],

@@ -59,7 +59,7 @@ async fn dev_is_ready_in_two_seconds_gives_and_stops_with_its_parent() {
 }
 
 /// What follows a label at the beginning of a line.
-async fn labelled(
+pub(crate) async fn labelled(
     lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
     label: &str,
 ) -> String {

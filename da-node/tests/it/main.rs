@@ -8,6 +8,7 @@ mod dev;
 mod e2e;
 mod exactly_once;
 mod faults;
+mod gateway;
 mod headers;
 mod help;
 mod must_hold;

@@ -1,0 +1,4 @@
+//! One module a stack.
+
+pub(super) mod celestia;
+pub(super) mod op;
