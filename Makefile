@@ -59,6 +59,10 @@ bench: build ## Measure a commit of an 8 MiB square and the sampling question
 bench-gateway: build ## Measure how long the OP Stack's door takes to answer fifty puts, one at a time
 	WEFT_GATEWAY_PUTS=50 $(CARGO) test --package da-node --test it -- a_put_is_answered_by_finality --nocapture
 
+.PHONY: bench-consensus
+bench-consensus: build ## Measure how the time to a decision grows with the block, over links of 75 ms and of none
+	$(CARGO) test --package da-node --test it -- --ignored --nocapture digests::
+
 .PHONY: bench-erasure
 bench-erasure: ## Measure the erasure engine beside its peers; ROUNDS=<factor> for more rounds or fewer
 	$(CARGO) run --package bench-erasure -- $(or $(ROUNDS),1)

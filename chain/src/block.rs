@@ -144,7 +144,45 @@ pub fn select<S: StateStore>(
     Ok(selected)
 }
 
-/// Builds the block of `chosen`; its time is `now`, or just after the previous header's if that is later.
+/// A block before its header: what takes long to build does not depend on the block's time.
+#[derive(Debug)]
+pub struct Draft {
+    applied: Applied,
+    transactions: Vec<Arc<VerifiedTransaction>>,
+    square: Arc<CommittedSquare>,
+    proposer: account::Id,
+}
+
+/// Arranges `chosen` in the next block's square.
+pub fn draft<S: StateStore>(
+    genesis: &Genesis,
+    state: State<'_, S>,
+    chosen: &[Candidate],
+    proposer: account::Id,
+) -> Result<Draft, BlockError> {
+    let transactions: Vec<_> = chosen.iter().map(|c| c.transaction.clone()).collect();
+    let applied = apply(genesis, state, &transactions, &proposer)?;
+    let square = applied.square(chosen)?;
+    Ok(Draft { applied, transactions, square, proposer })
+}
+
+impl Draft {
+    /// The square.
+    pub fn square(&self) -> &Arc<CommittedSquare> {
+        &self.square
+    }
+
+    /// The block after `parent`; its time is `now`, or just after the previous header's if that is later.
+    pub fn seal(self, genesis: &Genesis, parent: &Parent, now: Time) -> Result<ValidBlock, BlockError> {
+        let earliest =
+            (parent.time(genesis) + std::time::Duration::from_millis(1)).map_err(|_| BlockError::Time)?;
+        let mut header = expected_header(genesis, parent, self.proposer, now.max(earliest))?;
+        header.data_hash = Some(Hash::Sha256(self.square.data_root()));
+        Ok(self.applied.into_valid(header, parent, &self.transactions, Some(self.square)))
+    }
+}
+
+/// Builds the block of `chosen` at once.
 pub fn propose<S: StateStore>(
     genesis: &Genesis,
     parent: &Parent,
@@ -153,14 +191,7 @@ pub fn propose<S: StateStore>(
     proposer: account::Id,
     now: Time,
 ) -> Result<ValidBlock, BlockError> {
-    let transactions: Vec<_> = chosen.iter().map(|c| c.transaction.clone()).collect();
-    let applied = apply(genesis, state, &transactions, &proposer)?;
-    let square = applied.square(chosen)?;
-    let earliest =
-        (parent.time(genesis) + std::time::Duration::from_millis(1)).map_err(|_| BlockError::Time)?;
-    let mut header = expected_header(genesis, parent, proposer, now.max(earliest))?;
-    header.data_hash = Some(Hash::Sha256(square.data_root()));
-    Ok(applied.into_valid(header, parent, &transactions, Some(square)))
+    draft(genesis, state, chosen, proposer)?.seal(genesis, parent, now)
 }
 
 /// Checks a proposal with everything in hand; `candidates` are its transactions in order.
@@ -222,6 +253,7 @@ fn place_blobs<'a>(
         .map_err(|error| BlockError::Square(error.to_string()))
 }
 
+#[derive(Debug)]
 struct Applied {
     transaction_blob: Vec<u8>,
     placement: Placement,

@@ -35,7 +35,8 @@ mod transaction;
 
 pub use address::{Address, KeyError, SecretKey};
 pub use block::{
-    Block, BlockError, Candidate, Selected, ValidBlock, place, propose, select, validate, validate_decided,
+    Block, BlockError, Candidate, Draft, Selected, ValidBlock, draft, place, propose, select, validate,
+    validate_decided,
 };
 pub use body::{BodyError, CheckedBlob};
 pub use codec::DecodeError;

@@ -19,11 +19,15 @@ use tokio::time::Instant;
 use crate::{
     clock,
     fetch::Fetcher,
+    metrics::Stage,
     node::{Node, NodeError},
 };
 
 /// How long a validator looks for missing bodies before it says so; looking goes on after that.
 const LOOK_FOR: Duration = Duration::from_millis(1_200);
+
+/// How long before the block interval is over the next height starts, so that its proposer's square is ready by then.
+const BUILD_AHEAD: Duration = Duration::from_millis(200);
 
 /// Pause between two searches for what a proposal lacks.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -119,7 +123,9 @@ impl Application for Agree {
 
     async fn ready_to_start(&self, _height: Height) {
         let parameters = &self.node.genesis.parameters;
-        tokio::time::sleep_until(self.since_last(parameters.block_interval_ms)).await;
+        // What is there by then is built while the rest of the interval passes.
+        let early = parameters.block_interval_ms.saturating_sub(BUILD_AHEAD.as_millis() as u64);
+        tokio::time::sleep_until(self.since_last(early)).await;
         let idle = self.since_last(parameters.idle_interval_ms);
         let mut changes = self.node.pool.changes();
         let work = async {
@@ -134,10 +140,10 @@ impl Application for Agree {
     }
 
     async fn propose(&self, _height: Height, _round: u32, _deadline: Instant) -> Result<Payload, AppError> {
-        // Others may have started the height while this node would still have waited.
-        tokio::time::sleep_until(self.since_last(self.node.genesis.parameters.block_interval_ms)).await;
         let proposer = self.proposer;
-        let valid = self.blocking(move |node| node.propose(proposer, clock::now())).await?;
+        let draft = self.blocking(move |node| node.draft(proposer)).await?;
+        tokio::time::sleep_until(self.since_last(self.node.genesis.parameters.block_interval_ms)).await;
+        let valid = self.blocking(move |node| node.seal(draft, clock::now())).await?;
         let proposal = valid.proposal(&self.node.genesis);
         Ok(Payload { header: proposal.header.clone(), body: proposal.encode_body().into() })
     }
@@ -160,7 +166,10 @@ impl Application for Agree {
         if self.node.head().next_height() != height.value() {
             return Verdict::NotYet;
         }
-        let found = match tokio::time::timeout(LOOK_FOR, self.fetcher.obtain_all(&proposal.ids)).await {
+        let started = std::time::Instant::now();
+        let found = tokio::time::timeout(LOOK_FOR, self.fetcher.obtain_all(&proposal.ids)).await;
+        metrics.took(Stage::Gather, started);
+        let found = match found {
             Ok(Ok(found)) if !is_early(&proposal.header, clock::now()) => found,
             missing => {
                 metrics.proposals_incomplete.inc();

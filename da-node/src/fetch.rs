@@ -19,6 +19,7 @@ use chain::{
     VerifiedTransaction,
 };
 use erasure::{OriginalSquare, RangeProof, SHARE_BYTES};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use network::{
     Gossip, Kind, MAX_BODY_CHUNK_BYTES, MAX_RANGE_SHARES, Network, Offence, PeerId, Request, Topic,
 };
@@ -56,6 +57,9 @@ pub(crate) struct Fetcher {
     in_flight: Mutex<HashMap<TxId, Arc<tokio::sync::Mutex<()>>>>,
     hints: Semaphore,
 }
+
+/// Bodies of one transaction that are asked for together: 64 small ones take four round trips.
+const BODIES_AT_ONCE: usize = 16;
 
 /// Length-prefixed transactions, the answer to [`Request::Transaction`].
 pub(crate) fn frame(transactions: impl IntoIterator<Item = Vec<u8>>) -> Bytes {
@@ -145,11 +149,11 @@ impl Fetcher {
     }
 
     async fn with_bodies(&self, transaction: Arc<VerifiedTransaction>, first: PeerId) -> Option<Candidate> {
-        let mut blobs = Vec::new();
-        for (header, kzg) in transaction.openings() {
-            blobs.push(self.body(header, kzg, first).await?);
-        }
-        Candidate::new(transaction.clone(), blobs)
+        let bodies: Vec<BoxFuture<'_, _>> =
+            transaction.openings().map(|(header, kzg)| self.body(header, kzg, first).boxed()).collect();
+        let blobs =
+            stream::iter(bodies).buffered(BODIES_AT_ONCE).map(|body| body.ok_or(())).try_collect().await;
+        Candidate::new(transaction.clone(), blobs.ok()?)
     }
 
     async fn body(&self, header: &BlobHeader, kzg: &[KzgOpening], first: PeerId) -> Option<Arc<CheckedBlob>> {

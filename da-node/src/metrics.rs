@@ -1,10 +1,50 @@
 //! What the node measures, in Prometheus' units.
 
+use std::time::Instant;
+
 use chain::ValidBlock;
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
+
+/// A step of a block's way through the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Stage {
+    /// Choosing transactions from the pool.
+    Select,
+    /// Applying them, arranging, extending and committing the square, to propose it.
+    Build,
+    /// Getting what a proposal names and the pool lacks.
+    Gather,
+    /// The same as building, to check another's proposal.
+    Validate,
+    /// Writing a square that may be decided, before the vote.
+    Store,
+    /// Writing the decided block and its state.
+    Commit,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct StageLabel {
+    stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct StageSeconds(Family<StageLabel, Histogram>);
+
+impl Default for StageSeconds {
+    fn default() -> Self {
+        // 1 ms to 8 s.
+        Self(Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 14))))
+    }
+}
 
 /// The node's own metrics; `network` and the engine have theirs.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +73,8 @@ pub(crate) struct Metrics {
     pub(crate) proposals_incomplete: Counter,
     /// Squares fetched after their block was committed.
     pub(crate) squares_backfilled: Counter,
+    /// How long each stage took.
+    stages: StageSeconds,
 }
 
 impl Metrics {
@@ -60,6 +102,7 @@ impl Metrics {
             "Squares fetched after commit",
             metrics.squares_backfilled.clone(),
         );
+        node.register("stage_seconds", "How long a block's stages took", metrics.stages.0.clone());
         metrics
     }
 
@@ -67,6 +110,19 @@ impl Metrics {
     pub(crate) fn pool_size(&self, transactions: usize, bytes: usize) {
         self.pool_transactions.set(transactions as i64);
         self.pool_bytes.set(bytes as i64);
+    }
+
+    /// Runs `work` and counts how long it took.
+    pub(crate) fn timed<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let done = work();
+        self.took(stage, started);
+        done
+    }
+
+    /// Counts a stage that began at `started` and ends now.
+    pub(crate) fn took(&self, stage: Stage, started: Instant) {
+        self.stages.0.get_or_create(&StageLabel { stage }).observe(started.elapsed().as_secs_f64());
     }
 
     /// Counts a committed block.

@@ -7,7 +7,7 @@ use std::{
 
 use blob_api::{SubmitError, check_submission};
 use chain::{
-    Block, Candidate, Domain, Genesis, Height, LightBlock, Parent, Proposal, State, Submission, TxId,
+    Block, Candidate, Domain, Draft, Genesis, Height, LightBlock, Parent, Proposal, State, Submission, TxId,
     ValidBlock, validate_decided,
 };
 use erasure::{CommittedSquare, DataRootParts, IndexEntry, OriginalSquare};
@@ -20,7 +20,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     market::Market,
-    metrics::Metrics,
+    metrics::{Metrics, Stage},
     pool::{Changes, Pool},
     squares::Squares,
     storage::{Pooled, Store, StoreError},
@@ -247,31 +247,45 @@ impl Node {
         self.valid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a block that may be decided, on disk and at hand.
-    fn keep(&self, valid: ValidBlock) -> Result<Arc<ValidBlock>, NodeError> {
-        self.store.put_candidate(&valid)?;
+    /// Keeps a block that may be decided, on disk and at hand; `square` is written with it.
+    fn keep(
+        &self,
+        valid: ValidBlock,
+        square: Option<&CommittedSquare>,
+    ) -> Result<Arc<ValidBlock>, NodeError> {
+        self.metrics.timed(Stage::Store, || self.store.put_candidate(&valid, square))?;
         let valid = Arc::new(valid);
         self.valid().insert(valid.block.header.hash(), valid.clone());
         Ok(valid)
     }
 
-    /// Builds the next block from the pool. Takes as long as extending a square: not for an async thread.
-    pub(crate) fn propose(&self, proposer: account::Id, now: Time) -> Result<Arc<ValidBlock>, NodeError> {
-        let parent = self.head();
-        let height = parent.next_height();
-        let rule = |error| NodeError::Rule { height, error };
+    /// Arranges the next block from the pool and writes its square. Takes as long as extending a square: not for an
+    /// async thread.
+    pub(crate) fn draft(&self, proposer: account::Id) -> Result<Draft, NodeError> {
+        let height = self.head().next_height();
         let rules = self.genesis.fee_rules();
         let candidates = self.pool.candidates(rules.base_fee(self.market.excess()), rules.capacity);
-        let selected =
-            chain::select(&self.genesis, self.state(), &proposer, &candidates).map_err(StoreError::from)?;
+        let select = || chain::select(&self.genesis, self.state(), &proposer, &candidates);
+        let selected = self.metrics.timed(Stage::Select, select).map_err(StoreError::from)?;
         for (id, reason) in selected.refused.iter().filter(|(_, reason)| !reason.may_pass()) {
             let _in_turn = self.pool_turn();
             self.store.change_pool(None, &self.pool.reject(id, reason).removed)?;
         }
-        let valid = chain::propose(&self.genesis, &parent, self.state(), &selected.chosen, proposer, now)
-            .map_err(rule)?;
+        let build = || chain::draft(&self.genesis, self.state(), &selected.chosen, proposer);
+        let draft =
+            self.metrics.timed(Stage::Build, build).map_err(|error| NodeError::Rule { height, error })?;
+        self.metrics.timed(Stage::Store, || self.store.put_undecided_square(height, draft.square()))?;
+        Ok(draft)
+    }
+
+    /// Dates the block of `draft`, which was made since the latest block.
+    pub(crate) fn seal(&self, draft: Draft, now: Time) -> Result<Arc<ValidBlock>, NodeError> {
+        let parent = self.head();
+        let height = parent.next_height();
+        let valid =
+            draft.seal(&self.genesis, &parent, now).map_err(|error| NodeError::Rule { height, error })?;
         self.pool.include(height, valid.receipts.iter().map(|receipt| receipt.id));
-        self.keep(valid)
+        self.keep(valid, None)
     }
 
     /// Judges a proposal with all of its transactions in hand. Rebuilds the square: not for an async thread.
@@ -286,10 +300,12 @@ impl Node {
         }
         let parent = self.head();
         let height = parent.next_height();
-        let valid = chain::validate(&self.genesis, &parent, self.state(), proposal, candidates)
-            .map_err(|error| NodeError::Rule { height, error })?;
+        let check = || chain::validate(&self.genesis, &parent, self.state(), proposal, candidates);
+        let valid =
+            self.metrics.timed(Stage::Validate, check).map_err(|error| NodeError::Rule { height, error })?;
         self.pool.include(height, proposal.ids.iter().copied());
-        self.keep(valid)
+        let square = valid.square.clone();
+        self.keep(valid, square.as_deref())
     }
 
     /// Accepts a block that others decided, by header and transactions; the square is fetched later.
@@ -298,7 +314,7 @@ impl Node {
         let height = parent.next_height();
         let valid = validate_decided(&self.genesis, &parent, self.state(), block)
             .map_err(|error| NodeError::Rule { height, error })?;
-        self.keep(valid)
+        self.keep(valid, None)
     }
 
     /// The decided block as this node validated it, before a restart or after.
@@ -337,7 +353,7 @@ impl Node {
         let valid = self.decided(height, header)?;
         let market = self.market.next(&valid);
         self.store.put_market(&market)?;
-        self.store.commit_block(&valid, &commit)?;
+        self.metrics.timed(Stage::Commit, || self.store.commit_block(&valid, &commit))?;
         match &valid.square {
             Some(square) => self.squares.insert(height, square.clone()),
             None => {

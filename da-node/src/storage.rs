@@ -279,14 +279,29 @@ impl Store {
     }
 
     /// Keeps a block that this node is about to vote for, with its square.
-    pub(crate) fn put_candidate(&self, valid: &ValidBlock) -> Result<(), StoreError> {
+    pub(crate) fn put_candidate(
+        &self,
+        valid: &ValidBlock,
+        square: Option<&CommittedSquare>,
+    ) -> Result<(), StoreError> {
         let height = valid.block.header.height.value();
         let mut batch = WriteBatch::default();
-        if let Some(square) = &valid.square {
+        if let Some(square) = square {
             self.put_square(&mut batch, height, square)?;
         }
         let hash = valid.block.header.hash();
         batch.put_cf(self.family("candidates")?, key(height, hash.as_bytes()), valid.block.encode());
+        self.write(batch)
+    }
+
+    /// Keeps a square that a block of `height` may have.
+    pub(crate) fn put_undecided_square(
+        &self,
+        height: Height,
+        square: &CommittedSquare,
+    ) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        self.put_square(&mut batch, height, square)?;
         self.write(batch)
     }
 
@@ -309,7 +324,7 @@ impl Store {
     }
 
     /// Commits a decided block: block, commit, state and indexes in one batch; drops what was undecided. A square
-    /// that is in hand was written by [`Self::put_candidate`].
+    /// that is in hand was written before the vote.
     pub(crate) fn commit_block(&self, valid: &ValidBlock, commit: &Commit) -> Result<(), StoreError> {
         let height = valid.block.header.height.value();
         let at = height.to_be_bytes();

@@ -21,7 +21,7 @@ fn with_a_block() -> (TempDir, TestChain, Store, ValidBlock, Commit) {
     let store = Store::open(dir.path(), &chain.genesis).unwrap();
     let blobs = vec![blob(2, vec![2; 10_000]), blob(1, vec![1; 7])];
     let valid = chain.propose(&store, &[chain.transaction(1, 0, 50, blobs)], SECOND);
-    store.put_candidate(&valid).unwrap();
+    store.put_candidate(&valid, valid.square.as_deref()).unwrap();
     let commit = chain.decide(&valid);
     store.commit_block(&valid, &commit).unwrap();
     (dir, chain, store, valid, commit)
@@ -99,7 +99,7 @@ fn what_lost_is_dropped_once_a_block_is_decided() {
     let lost = chain.propose(&store, &[chain.transaction(1, 1, 50, blobs(5))], SECOND);
     let won = chain.propose(&store, &[chain.transaction(1, 2, 50, blobs(6))], SECOND * 2);
     for valid in [&lost, &won] {
-        store.put_candidate(valid).unwrap();
+        store.put_candidate(valid, valid.square.as_deref()).unwrap();
         store.put_undecided(2, &valid.block.encode()).unwrap();
         let hash = valid.block.header.hash();
         assert_eq!(store.candidate(2, hash.as_bytes()).unwrap().as_ref(), Some(&valid.block));

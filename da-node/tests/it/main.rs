@@ -5,6 +5,7 @@
 mod bad_input;
 mod dependencies;
 mod dev;
+mod digests;
 mod e2e;
 mod exactly_once;
 mod faults;

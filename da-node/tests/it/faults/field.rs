@@ -2,12 +2,13 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use blob_api::{Client, SubmitOptions};
+use chain::Genesis;
 use da_node::{
     devnet::height_of,
     home::{Home, KeyRole},
@@ -20,7 +21,7 @@ use tokio::{task::JoinHandle, time::sleep};
 use crate::support::{blob, bytes, eventually, light_block};
 
 /// Validators; the misbehaving or failing one is the last.
-const VALIDATORS: usize = 4;
+pub(crate) const VALIDATORS: usize = 4;
 
 /// How long anything that must happen may take.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -30,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// What the last validator does wrong whenever it proposes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum ProposerFault {
+pub(crate) enum ProposerFault {
     Withhold,
     Square,
     State,
@@ -59,8 +60,8 @@ pub(super) struct Progress {
 }
 
 /// A running network under load. Whatever happens, its processes end with this value.
-pub(super) struct Field {
-    pub(super) lab: Lab,
+pub(crate) struct Field {
+    pub(crate) lab: Lab,
     folder: TempDir,
     nodes: Vec<Option<Child>>,
     load: JoinHandle<()>,
@@ -87,15 +88,26 @@ impl Drop for Field {
 impl Field {
     /// Four validators on four hosts, the last with `fault`; blobs come in all the time.
     pub(super) async fn start(fault: Option<ProposerFault>) -> Self {
+        let mut field = Self::idle(fault, |_| {}).await;
+        field.load = field.keep_submitting().await;
+        field
+    }
+
+    /// Four validators on four hosts and nothing to do; `change` may change the genesis.
+    pub(crate) async fn idle(fault: Option<ProposerFault>, change: impl Fn(&mut Genesis)) -> Self {
         // A host more, for a twin.
         let lab = Lab::new(VALIDATORS + 1, 7).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let list: Vec<_> =
             (1..=VALIDATORS).map(|number| format!("v{number} {}", lab.hosts[number - 1].address)).collect();
-        hosts::make(folder.path(), "weft-faults", &hosts::parse(&list.join("\n")).unwrap()).unwrap();
+        let hosts = hosts::parse(&list.join("\n")).unwrap();
+        let mut genesis = hosts::make(folder.path(), "weft-faults", &hosts).unwrap();
+        change(&mut genesis);
         let load = tokio::spawn(async {});
         let mut field = Self { lab, folder, nodes: Vec::new(), load, fault };
         for number in 1..=VALIDATORS {
+            let home = field.home(number);
+            home.write(&home.config().unwrap(), &genesis).unwrap();
             field.open_api(number, number);
             field.nodes.push(None);
             field.run(number);
@@ -107,15 +119,15 @@ impl Field {
             })
             .await;
         }
-        field.load = field.keep_submitting().await;
         field
     }
 
-    fn home(&self, number: usize) -> Home {
+    pub(crate) fn home(&self, number: usize) -> Home {
         Home::new(self.folder.path().join(format!("v{number}")))
     }
 
-    fn log(&self, number: usize) -> std::path::PathBuf {
+    /// What a validator has logged, one JSON object a line unless it misbehaves.
+    pub(crate) fn log(&self, number: usize) -> PathBuf {
         self.folder.path().join(format!("v{number}.log"))
     }
 
@@ -127,7 +139,7 @@ impl Field {
         home.write(&config, &home.genesis().unwrap()).unwrap();
     }
 
-    pub(super) fn api(&self, number: usize) -> String {
+    pub(crate) fn api(&self, number: usize) -> String {
         format!("http://{}:26658", self.lab.hosts[number - 1].address)
     }
 
@@ -150,7 +162,7 @@ impl Field {
             }
             None => {
                 let mut command = self.lab.hosts[host - 1].command(honest.to_str().unwrap());
-                command.args(["run", "--home", &home, "--until-stdin-closes"]);
+                command.args(["--log-json", "run", "--home", &home, "--until-stdin-closes"]);
                 command
             }
         };
@@ -183,7 +195,8 @@ impl Field {
         .await;
     }
 
-    async fn client(&self, numbers: &[usize]) -> Client {
+    /// A client that asks these validators.
+    pub(crate) async fn client(&self, numbers: &[usize]) -> Client {
         let apis: Vec<_> = numbers.iter().map(|number| self.api(*number)).collect();
         let path = self.home(1).path("network.toml");
         let network = eventually(PATIENCE, "network.toml", async || blob_api::read_network(&path).ok()).await;

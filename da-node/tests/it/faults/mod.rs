@@ -2,7 +2,7 @@
 //! links that break, slow down and lose. Each test writes what was expected and what was seen into
 //! `docs/faults.md`; `make faults` runs them all.
 
-mod field;
+pub(crate) mod field;
 mod record;
 
 use std::time::Duration;
@@ -21,10 +21,10 @@ const RESUMES_WITHIN: Duration = Duration::from_secs(40);
 const WATCHED: Duration = Duration::from_secs(15);
 
 /// Runs `scenario` in a network namespace of its own, one at a time.
-fn alone(test: &str, scenario: impl AsyncFnOnce()) {
+pub(crate) fn alone(test: &str, scenario: impl AsyncFnOnce()) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _alone = runtime.block_on(ALONE.lock());
-    if isolated(&format!("faults::{test}")).unwrap() {
+    if isolated(test).unwrap() {
         runtime.block_on(scenario());
     }
 }
@@ -32,7 +32,7 @@ fn alone(test: &str, scenario: impl AsyncFnOnce()) {
 #[test]
 #[ignore = "minutes: make faults"]
 fn one_of_four_down() {
-    alone("one_of_four_down", async || {
+    alone("faults::one_of_four_down", async || {
         let mut field = Field::start(None).await;
         field.kill(4);
         let seen = field.progress(8).await;
@@ -48,7 +48,7 @@ fn one_of_four_down() {
 #[test]
 #[ignore = "minutes: make faults"]
 fn two_of_four_down() {
-    alone("two_of_four_down", async || {
+    alone("faults::two_of_four_down", async || {
         let mut field = Field::start(None).await;
         field.kill(3);
         field.kill(4);
@@ -89,7 +89,7 @@ fn proposer_fault(test: &str, fault: ProposerFault, what: &str, expected: &str) 
 fn withheld_bodies() {
     let expected = "no verdict: its rounds time out, the next proposer's block is decided";
     proposer_fault(
-        "withheld_bodies",
+        "faults::withheld_bodies",
         ProposerFault::Withhold,
         "a proposer withholds transactions and bodies",
         expected,
@@ -100,7 +100,12 @@ fn withheld_bodies() {
 #[ignore = "minutes: make faults"]
 fn invalid_square() {
     let expected = "prevoted nil at once, the next proposer's block is decided";
-    proposer_fault("invalid_square", ProposerFault::Square, "a proposer commits to another square", expected);
+    proposer_fault(
+        "faults::invalid_square",
+        ProposerFault::Square,
+        "a proposer commits to another square",
+        expected,
+    );
 }
 
 #[test]
@@ -108,7 +113,7 @@ fn invalid_square() {
 fn wrong_state_root() {
     let expected = "prevoted nil at once, the next proposer's block is decided";
     proposer_fault(
-        "wrong_state_root",
+        "faults::wrong_state_root",
         ProposerFault::State,
         "a proposer claims another state root",
         expected,
@@ -120,7 +125,7 @@ fn wrong_state_root() {
 fn oversize_block() {
     let expected = "prevoted nil at once, the next proposer's block is decided";
     proposer_fault(
-        "oversize_block",
+        "faults::oversize_block",
         ProposerFault::Oversize,
         "a proposer names more transactions than a block holds",
         expected,
@@ -132,7 +137,7 @@ fn oversize_block() {
 fn header_a_year_ahead() {
     let expected = "no verdict: costs rounds, never stalls the chain";
     proposer_fault(
-        "header_a_year_ahead",
+        "faults::header_a_year_ahead",
         ProposerFault::Year,
         "a proposer dates its header a year ahead",
         expected,
@@ -142,7 +147,7 @@ fn header_a_year_ahead() {
 #[test]
 #[ignore = "minutes: make faults"]
 fn clock_ten_seconds_ahead() {
-    alone("clock_ten_seconds_ahead", async || {
+    alone("faults::clock_ten_seconds_ahead", async || {
         let field = Field::start(Some(ProposerFault::Skew)).await;
         let seen = field.progress(8).await;
         field.agree().await;
@@ -157,7 +162,7 @@ fn clock_ten_seconds_ahead() {
 #[test]
 #[ignore = "minutes: make faults"]
 fn one_key_on_two_machines() {
-    alone("one_key_on_two_machines", async || {
+    alone("faults::one_key_on_two_machines", async || {
         let mut field = Field::start(None).await;
         field.run_twin_of(4).await;
         let seen = field.progress(8).await;
@@ -173,7 +178,7 @@ fn one_key_on_two_machines() {
 #[test]
 #[ignore = "minutes: make faults"]
 fn partition_of_two_and_two() {
-    alone("partition_of_two_and_two", async || {
+    alone("faults::partition_of_two_and_two", async || {
         let field = Field::start(None).await;
         field.lab.partition(&[1, 2]);
         let halted = field.halted(Duration::from_secs(60)).await;
@@ -193,7 +198,7 @@ fn partition_of_two_and_two() {
 #[test]
 #[ignore = "minutes: make faults"]
 fn far_and_lossy_links() {
-    alone("far_and_lossy_links", async || {
+    alone("faults::far_and_lossy_links", async || {
         let field = Field::start(None).await;
         field.lab.set_all(Link { delay: Duration::from_millis(200), loss: 0.05, rate: None });
         let seen = field.progress(8).await;
@@ -209,7 +214,7 @@ fn far_and_lossy_links() {
 #[test]
 #[ignore = "minutes: make faults"]
 fn links_of_one_mebibyte_a_second() {
-    alone("links_of_one_mebibyte_a_second", async || {
+    alone("faults::links_of_one_mebibyte_a_second", async || {
         let field = Field::start(None).await;
         field.lab.set_all(Link { delay: Duration::from_millis(25), loss: 0.0, rate: Some(1 << 20) });
         // What was under way before the links became slow has arrived.
