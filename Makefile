@@ -66,3 +66,8 @@ bench-consensus: build ## Measure how the time to a decision grows with the bloc
 .PHONY: bench-erasure
 bench-erasure: ## Measure the erasure engine beside its peers; ROUNDS=<factor> for more rounds or fewer
 	$(CARGO) run --package bench-erasure -- $(or $(ROUNDS),1)
+
+.PHONY: bench-light
+bench-light: ## Measure a light client's memory, processor and bytes (needs root or user namespaces): target/bench/light.json
+	$(CARGO) build --package light-client --bins
+	$(CARGO) run --package light-client --example bench_light -- $(CARGO_TARGET_DIR)/bench/light.json

@@ -36,6 +36,7 @@ pub struct LightBlock {
 struct LightBlockMessage {
     #[prost(message, optional, tag = "1")]
     signed_header: Option<raw::SignedHeader>,
+    /// Left out where the reader has it.
     #[prost(message, optional, tag = "2")]
     validators: Option<raw::ValidatorSet>,
     /// Left out where it equals `validators`.
@@ -51,9 +52,18 @@ impl LightBlock {
 
     /// Protobuf: Tendermint's `SignedHeader` in field 1, its `ValidatorSet` in 2 and, where it changes, in 3.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_leaving_out(false)
+    }
+
+    /// As [`Self::encode`], without field 2 where the reader has that set: the one with the hash `known`.
+    pub fn encode_for(&self, known: &[u8; 32]) -> Vec<u8> {
+        self.encode_leaving_out(self.signed_header.header.validators_hash == Hash::Sha256(*known))
+    }
+
+    fn encode_leaving_out(&self, validators: bool) -> Vec<u8> {
         LightBlockMessage {
             signed_header: Some(self.signed_header.clone().into()),
-            validators: Some(self.validators.clone().into()),
+            validators: (!validators).then(|| self.validators.clone().into()),
             next_validators: (self.next_validators != self.validators)
                 .then(|| self.next_validators.clone().into()),
         }
@@ -62,6 +72,16 @@ impl LightBlock {
 
     /// Reads what [`Self::encode`] wrote; at most 4 MiB.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode_with(bytes, None)
+    }
+
+    /// Reads what [`Self::encode_for`] wrote for a reader that has the set `known`. As every light block, what comes
+    /// out is unverified: whoever leaves out another set made a light block whose header names other validators.
+    pub fn decode_for(bytes: &[u8], known: &validator::Set) -> Result<Self, DecodeError> {
+        Self::decode_with(bytes, Some(known))
+    }
+
+    fn decode_with(bytes: &[u8], known: Option<&validator::Set>) -> Result<Self, DecodeError> {
         if bytes.len() > LIGHT_BLOCK_BYTES {
             let limit = LIGHT_BLOCK_BYTES;
             return Err(DecodeError::TooMany { field: "light_block.bytes", limit, got: bytes.len() });
@@ -70,11 +90,11 @@ impl LightBlock {
         let bad =
             |field| move |error: tendermint::Error| DecodeError::Field { field, reason: error.to_string() };
         let signed_header = message.signed_header.ok_or(DecodeError::Missing("signed_header"))?;
-        let validators: validator::Set = message
-            .validators
-            .ok_or(DecodeError::Missing("validators"))?
-            .try_into()
-            .map_err(bad("validators"))?;
+        let validators: validator::Set = match (message.validators, known) {
+            (Some(set), _) => set.try_into().map_err(bad("validators"))?,
+            (None, Some(known)) => known.clone(),
+            (None, None) => return Err(DecodeError::Missing("validators")),
+        };
         Ok(Self {
             signed_header: signed_header.try_into().map_err(bad("signed_header"))?,
             next_validators: match message.next_validators {

@@ -40,7 +40,7 @@ impl Serve {
             | Request::Line { height, .. }
             | Request::Range { height, .. }
             | Request::Index { height }
-            | Request::Header { height } => *height,
+            | Request::Header { height, .. } => *height,
             Request::Headers { .. } | Request::Transaction { .. } | Request::Body { .. } => return,
         };
         let mut heads = self.0.heads();
@@ -63,10 +63,10 @@ impl Serve {
         answered.await.map_err(|_| Refusal::Busy)?
     }
 
-    fn header(&self, height: Height) -> Answer {
+    fn header(&self, height: Height, known: Option<&[u8; 32]>) -> Answer {
         let height = if height == 0 { self.0.tip() } else { height };
         let block = self.0.light_block(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
-        Ok(block.encode().into())
+        Ok(known.map_or_else(|| block.encode(), |known| block.encode_for(known)).into())
     }
 
     fn headers(&self, from: Height, count: u32) -> Answer {
@@ -145,7 +145,7 @@ impl Provider for Serve {
                 self.with_square(height, move |square| square.range(range).map(|range| range.encode())).await
             }
             Request::Index { height } => self.index(height),
-            Request::Header { height } => self.header(height),
+            Request::Header { height, known } => self.header(height, known.as_ref()),
             Request::Headers { from, count } => self.headers(from, count),
             Request::Transaction { ids } => self.transactions(&ids),
             Request::Body { commitment, offset, len } => self.body(&commitment, offset, len),

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chain::{HeaderError, NetworkConfig, VerifiedHeader};
-use network::{Keypair, Multiaddr, Network, PeerId, Topic};
+use erasure::Namespace;
+use network::{Keypair, Multiaddr, Network, Offence, PeerId, Topic};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -12,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::alarm;
 use crate::config::Config;
 use crate::event::Event;
+use crate::follow::{Follow, Known};
 use crate::headers::{FollowError, Headers};
 use crate::metrics::Metrics;
 use crate::provider::Kept;
@@ -41,6 +43,7 @@ pub struct Args {
 #[derive(Debug)]
 pub(crate) enum Command {
     Status { reply: oneshot::Sender<Status> },
+    Block { height: u64, reply: oneshot::Sender<Known> },
     Stop,
 }
 
@@ -182,6 +185,35 @@ impl Client {
         let sent = self.commands.send(Command::Status { reply }).await;
         sent.map_err(|_| ClientError::Ended)?;
         status.await.map_err(|_| ClientError::Ended)
+    }
+
+    /// Follows a namespace: every height from `from` on, once and in order, with the namespace's
+    /// blobs, as soon as the block is available.
+    ///
+    /// A height below the checkpoint, or one that this client leaves out, ends in an error: set
+    /// [`Config::catch_up`] to the longest absence that is to be made up for.
+    pub fn follow(&self, namespace: Namespace, from: u64) -> Follow {
+        Follow::new(self.clone(), namespace, from)
+    }
+
+    pub(crate) async fn block(&self, height: u64) -> Result<Known, ClientError> {
+        let (reply, known) = oneshot::channel();
+        let sent = self.commands.send(Command::Block { height, reply }).await;
+        sent.map_err(|_| ClientError::Ended)?;
+        known.await.map_err(|_| ClientError::Ended)
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Drops a peer whose answer was wrong.
+    pub(crate) async fn accuse(&self, peer: PeerId, reason: String) {
+        self.metrics.peers_dropped.inc();
+        self.network.report(peer, Offence::WrongProof).await;
+        let event = Event::PeerDropped { peer, reason };
+        event.log();
+        self.events.send(event).ok();
     }
 
     /// Its settings.

@@ -130,7 +130,7 @@ impl Headers {
 
     /// The checkpoint's header.
     async fn checkpoint(&self, peer: PeerId) -> Result<VerifiedHeader, FollowError> {
-        let block = self.ask(peer, self.checkpoint.height).await?;
+        let block = self.ask(peer, self.checkpoint.height, None).await?;
         self.trust(block, &self.checkpoint).map_err(|error| FollowError::Header { peer, error })
     }
 
@@ -161,7 +161,7 @@ impl Headers {
         peer: PeerId,
     ) -> Result<Option<VerifiedHeader>, FollowError> {
         let advance = async {
-            let target = self.ask(peer, LATEST).await?;
+            let target = self.ask(peer, LATEST, Some(&trusted)).await?;
             if target.height() <= trusted.height() {
                 return Ok(None);
             }
@@ -179,7 +179,7 @@ impl Headers {
         witness: PeerId,
     ) -> Result<Compared, FollowError> {
         let compare = async {
-            let theirs = match self.ask(witness, ours.height()).await {
+            let theirs = match self.ask(witness, ours.height(), Some(ours)).await {
                 Err(FollowError::Request { error: RequestError::Refused(_), .. }) => {
                     return Ok(Compared::Nothing);
                 }
@@ -225,7 +225,7 @@ impl Headers {
                 Ok(verified) => trusted = verified,
                 Err(HeaderError::NotEnoughTrust { .. }) if high - low > 1 => {
                     waiting.push(block);
-                    waiting.push(self.ask(peer, low + (high - low) / 2).await?);
+                    waiting.push(self.ask(peer, low + (high - low) / 2, Some(&trusted)).await?);
                 }
                 Err(error) => return Err(FollowError::Header { peer, error }),
             }
@@ -239,15 +239,28 @@ impl Headers {
         later: &VerifiedHeader,
         peer: PeerId,
     ) -> Result<VerifiedHeader, FollowError> {
-        let block = self.ask(peer, later.height() - 1).await?;
+        let block = self.ask(peer, later.height() - 1, Some(later)).await?;
         later.step_back(block).map_err(|error| FollowError::Header { peer, error })
     }
 
-    async fn ask(&self, peer: PeerId, height: u64) -> Result<LightBlock, FollowError> {
-        let answer = self.network.request(peer, Request::Header { height }).await;
+    /// A peer's light block, without the validators that a header at hand names for the next height:
+    /// they seldom change.
+    async fn ask(
+        &self,
+        peer: PeerId,
+        height: u64,
+        at_hand: Option<&VerifiedHeader>,
+    ) -> Result<LightBlock, FollowError> {
+        let known = at_hand.map(|header| &header.light_block().next_validators);
+        let hash = known.and_then(|set| set.hash().as_bytes().try_into().ok());
+        let answer = self.network.request(peer, Request::Header { height, known: hash }).await;
         let bytes = answer.map_err(|error| FollowError::Request { peer, error })?;
         let malformed = |reason: String| FollowError::Malformed { peer, height, reason };
-        let block = LightBlock::decode(&bytes).map_err(|error| malformed(error.to_string()))?;
+        let block = match known {
+            Some(known) => LightBlock::decode_for(&bytes, known),
+            None => LightBlock::decode(&bytes),
+        };
+        let block = block.map_err(|error| malformed(error.to_string()))?;
         if height != LATEST && block.height() != height {
             return Err(malformed(format!("it is of height {}", block.height())));
         }

@@ -10,6 +10,24 @@
 //! a checkpoint, asks peers for the cells that were drawn, keeps and serves what it verified,
 //! and tells what it found out as [`Event`]s and [`Status`].
 //!
+//! A rollup embeds it: it follows its namespace, and gets each block's blobs once the block is
+//! available.
+//!
+//! ```no_run
+//! # async fn rollup(network: chain::NetworkConfig, namespace: erasure::Namespace) -> Result<(), Box<dyn std::error::Error>> {
+//! use light_client::{Args, Client, Config};
+//!
+//! let (client, _) = Client::start(Args { network, home: "light".into(), config: Config::default() }).await?;
+//! let mut follow = client.follow(namespace, 1);
+//! loop {
+//!     let block = follow.next().await?;
+//!     for blob in block.blobs() {
+//!         println!("height {}: {} bytes of {:x?}", block.height(), blob.bytes().len(), blob.signer());
+//!     }
+//! }
+//! # }
+//! ```
+//!
 //! # Invariants
 //! * A block is available only when every drawn cell was verified against the data root of a
 //!   header that was verified itself.
@@ -24,6 +42,7 @@ mod client;
 mod clock;
 mod config;
 mod event;
+mod follow;
 mod halt;
 mod headers;
 pub mod http;
@@ -39,6 +58,7 @@ pub use client::{Args, Client, ClientError, StartError};
 pub use clock::Clock;
 pub use config::Config;
 pub use event::Event;
+pub use follow::{Blob, Block, Follow, ReadError};
 pub use halt::{Halt, HaltReason, Resumed, resume};
 pub use headers::FollowError;
 pub use metrics::Metrics;

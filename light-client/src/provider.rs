@@ -24,13 +24,19 @@ impl Kept {
                 let axis = if axis == 0 { Axis::Row } else { Axis::Column };
                 store.sample(height, Coordinates { row, column, axis })
             }
-            Request::Header { height } => {
+            Request::Header { height, known } => {
                 let header = match height {
                     0 => store.trusted()?,
                     height => store.header(height)?,
                 };
                 // One that was only named by its successor may carry a made-up commit.
-                Ok(header.filter(|header| header.signed).map(|header| header.block))
+                let Some(header) = header.filter(|header| header.signed) else {
+                    return Ok(None);
+                };
+                let Some(known) = known else {
+                    return Ok(Some(header.block));
+                };
+                Ok(Some(header.light_block()?.encode_for(&known)))
             }
             _ => Ok(None),
         }

@@ -84,6 +84,9 @@ pub struct HeightReport {
     pub samples: usize,
     /// Shares per line of the original square, once a sample has proven it.
     pub width: Option<usize>,
+    /// When the block was found available, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub available_at: Option<u64>,
 }
 
 /// [`State`] in words: `"state": "pending" | "available" | "unavailable" | "skipped" | "fraud"`.
@@ -183,7 +186,7 @@ impl From<Coordinates> for CellReport {
 impl HeightReport {
     /// A height whose sampling begins.
     pub(crate) fn pending(height: u64) -> Self {
-        Self { height, state: StateReport::Pending, samples: 0, width: None }
+        Self { height, state: StateReport::Pending, samples: 0, width: None, available_at: None }
     }
 
     /// A height that is being sampled.
@@ -193,6 +196,7 @@ impl HeightReport {
             state: sampler.state().into(),
             samples: sampler.verified(),
             width: sampler.width().map(Width::get),
+            available_at: None,
         }
     }
 
@@ -222,11 +226,13 @@ mod tests {
         report.state = State::<String>::Available { confidence: 0.9991 }.into();
         report.samples = 24;
         report.width = Some(128);
+        report.available_at = Some(5);
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(
             json,
             serde_json::json!({
-                "height": 7, "state": "available", "confidence": 0.9991, "samples": 24, "width": 128
+                "height": 7, "state": "available", "confidence": 0.9991, "samples": 24, "width": 128,
+                "available_at": 5
             })
         );
         assert_eq!(serde_json::from_value::<HeightReport>(json).unwrap(), report);

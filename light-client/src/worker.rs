@@ -11,6 +11,7 @@
 //! [`Done`]. Order of shutdown: jobs, store, network, alarm hooks.
 
 mod following;
+mod reading;
 mod sampling;
 mod thrift;
 mod witness;
@@ -109,6 +110,8 @@ pub(crate) struct Worker {
     last_sample: Option<Millis>,
     alone_since: Option<Millis>,
     offline_since: Option<Millis>,
+    /// Since when the client has been in touch with others without a break.
+    online_since: Millis,
 }
 
 /// What a job found.
@@ -178,6 +181,7 @@ impl Worker {
             last_sample: None,
             alone_since: None,
             offline_since: None,
+            online_since: now,
         };
         if let Some(halt) = worker.halted.clone() {
             worker.emit(Event::Halted(halt));
@@ -216,6 +220,10 @@ impl Worker {
                     Some(Command::Status { reply }) => {
                         // Whoever asked may have gone.
                         reply.send(self.status()).ok();
+                        continue;
+                    }
+                    Some(Command::Block { height, reply }) => {
+                        reply.send(self.block(height)?).ok();
                         continue;
                     }
                     Some(Command::Stop) | None => return Ok(()),
@@ -338,6 +346,7 @@ impl Worker {
             return;
         }
         self.emit(Event::Slept { by });
+        self.online_since = now;
         for sampler in self.samplers.values_mut() {
             sampler.slept(now);
         }
@@ -366,6 +375,7 @@ impl Worker {
     /// A peer proved that it can be reached.
     fn went_online(&mut self) {
         if self.offline_since.take().is_some() {
+            self.online_since = self.now();
             self.args.metrics.offline.set(0);
             self.emit(Event::Online);
         }

@@ -60,6 +60,8 @@ pub enum Request {
     Header {
         /// Block; 0 is the latest.
         height: u64,
+        /// Hash of a validator set that the asker has, and that the answer may leave out.
+        known: Option<[u8; 32]>,
     },
     /// Consecutive headers.
     Headers {

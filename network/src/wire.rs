@@ -90,6 +90,15 @@ struct HeightMessage {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct HeaderMessage {
+    #[prost(uint64, tag = "1")]
+    height: u64,
+    /// A hash, or nothing.
+    #[prost(bytes = "bytes", tag = "2")]
+    known: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct HeadersMessage {
     #[prost(uint64, tag = "1")]
     from: u64,
@@ -143,8 +152,10 @@ pub(crate) fn encode_request(request: &Request) -> Bytes {
         Request::Range { height, start, count } => {
             RangeMessage { height: *height, start: *start, count: *count }.encode_to_vec()
         }
-        Request::Index { height } | Request::Header { height } => {
-            HeightMessage { height: *height }.encode_to_vec()
+        Request::Index { height } => HeightMessage { height: *height }.encode_to_vec(),
+        Request::Header { height, known } => {
+            let known = known.map_or_else(Bytes::new, |known| Bytes::copy_from_slice(&known));
+            HeaderMessage { height: *height, known }.encode_to_vec()
         }
         Request::Headers { from, count } => HeadersMessage { from: *from, count: *count }.encode_to_vec(),
         Request::Transaction { ids } => TransactionMessage { ids: ids.concat().into() }.encode_to_vec(),
@@ -180,7 +191,11 @@ pub(crate) fn decode_request(kind: Kind, bytes: impl Buf) -> Result<Request, Wir
             Request::Range { height: message.height, start: message.start, count: message.count }
         }
         Kind::Index => Request::Index { height: HeightMessage::decode(bytes)?.height },
-        Kind::Header => Request::Header { height: HeightMessage::decode(bytes)?.height },
+        Kind::Header => {
+            let HeaderMessage { height, known } = HeaderMessage::decode(bytes)?;
+            let known = if known.is_empty() { None } else { Some(hash("known", &known)?) };
+            Request::Header { height, known }
+        }
         Kind::Headers => {
             let message = HeadersMessage::decode(bytes)?;
             Request::Headers { from: message.from, count: message.count }
@@ -200,11 +215,7 @@ pub(crate) fn decode_request(kind: Kind, bytes: impl Buf) -> Result<Request, Wir
         Kind::Body => {
             let message = BodyMessage::decode(bytes)?;
             Request::Body {
-                commitment: message.commitment.as_ref().try_into().map_err(|_| WireError::Length {
-                    field: "commitment",
-                    expected: "32",
-                    got: message.commitment.len(),
-                })?,
+                commitment: hash("commitment", &message.commitment)?,
                 offset: message.offset,
                 len: message.len,
             }
@@ -235,6 +246,11 @@ pub(crate) fn decode_answer(bytes: impl Buf) -> Result<Answer, WireError> {
     }
 }
 
+fn hash(field: &'static str, bytes: &[u8]) -> Result<[u8; 32], WireError> {
+    let got = bytes.len();
+    bytes.try_into().map_err(|_| WireError::Length { field, expected: "32", got })
+}
+
 fn narrow_u16(field: &'static str, got: u32) -> Result<u16, WireError> {
     u16::try_from(got).map_err(|_| WireError::Number { field, limit: u32::from(u16::MAX), got })
 }
@@ -255,7 +271,7 @@ mod tests {
             Kind::Line => Request::Line { height: u64::MAX, axis: 1, index: 1023 },
             Kind::Range => Request::Range { height: u64::MAX, start: u32::MAX, count: 8192 },
             Kind::Index => Request::Index { height: u64::MAX },
-            Kind::Header => Request::Header { height: u64::MAX },
+            Kind::Header => Request::Header { height: u64::MAX, known: Some([8; 32]) },
             Kind::Headers => Request::Headers { from: u64::MAX, count: 64 },
             Kind::Transaction => Request::Transaction { ids: vec![[7; 32]; MAX_TRANSACTION_IDS] },
             Kind::Body => Request::Body { commitment: [9; 32], offset: u64::MAX, len: MAX_BODY_CHUNK_BYTES },

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use chain::{Checkpoint, HeaderError, LightBlock, Parameters, TrustOptions, VerifiedHeader};
-use tendermint::Time;
+use tendermint::{Time, validator::Set};
 
 use crate::support::Chain;
 
@@ -48,6 +48,27 @@ fn headers_verify_adjacent_skipping_and_backwards() {
 }
 
 #[test]
+fn a_reader_that_has_the_validators_is_not_sent_them() {
+    let (chain, blocks) = blocks(3, &[0, 1, 2]);
+    let first = start(&chain, &blocks[0]);
+    let known = &blocks[0].next_validators;
+    let hash = known.hash().as_bytes().try_into().unwrap();
+    let short = blocks[2].encode_for(&hash);
+    assert!(short.len() + 4 * 40 < blocks[2].encode().len(), "{} bytes", short.len());
+    assert_eq!(LightBlock::decode_for(&short, known).unwrap(), blocks[2]);
+    assert!(LightBlock::decode(&short).is_err());
+    // Another set is sent, whatever the reader has.
+    assert_eq!(blocks[2].encode_for(&[7; 32]), blocks[2].encode());
+    assert_eq!(LightBlock::decode_for(&blocks[2].encode(), known).unwrap(), blocks[2]);
+    // Whoever leaves out a set that the reader does not have gains nothing.
+    let mut others = known.validators().clone();
+    others.pop();
+    let wrong = LightBlock::decode_for(&short, &Set::without_proposer(others)).unwrap();
+    let refused = first.advance(wrong, chain.now(), &OPTIONS);
+    assert!(matches!(refused, Err(HeaderError::Invalid(_))), "{refused:?}");
+}
+
+#[test]
 fn tampered_headers_and_thin_commits_are_refused() {
     let (chain, good) = blocks(3, &[0, 1, 2, 3]);
     let first = start(&chain, &good[0]);
@@ -60,7 +81,7 @@ fn tampered_headers_and_thin_commits_are_refused() {
     data.signed_header.header.data_hash = good[1].signed_header.header.last_commit_hash;
     assert!(matches!(refuse(data), HeaderError::Invalid(_)));
     let mut set = good[2].clone();
-    set.next_validators = tendermint::validator::Set::without_proposer(vec![]);
+    set.next_validators = Set::without_proposer(vec![]);
     assert!(matches!(refuse(set), HeaderError::Invalid(_)));
     let (_, thin) = blocks(3, &[0, 1]);
     let mut swapped = good[2].clone();

@@ -72,8 +72,9 @@ impl Sample {
         let axis_root = root_of_range(inner, width.extended(), at.place(), cell, &self.line_path)
             .and_then(|root| axis_root_of_line(width, at.axis, at.line(), root, &self.axis_path))
             .ok_or(ProofError::Shape)?;
-        ProofError::unless_equal(data_root, DataRootParts { width, axis_root, index_root }.data_root())?;
-        Ok(VerifiedSample { sample: self, data_root: *data_root })
+        let parts = DataRootParts { width, axis_root, index_root };
+        ProofError::unless_equal(data_root, parts.data_root())?;
+        Ok(VerifiedSample { sample: self, axis_root, data_root: *data_root })
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
@@ -124,6 +125,7 @@ impl Axis {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifiedSample {
     sample: Sample,
+    axis_root: Digest,
     data_root: Digest,
 }
 
@@ -150,6 +152,13 @@ impl VerifiedSample {
     #[must_use]
     pub const fn data_root(&self) -> &Digest {
         &self.data_root
+    }
+
+    /// What the data root is the hash of: enough to start a [`Repair`](crate::Repair).
+    #[must_use]
+    pub const fn parts(&self) -> DataRootParts {
+        let Self { sample: Sample { width, index_root, .. }, axis_root, .. } = self;
+        DataRootParts { width: *width, axis_root: *axis_root, index_root: *index_root }
     }
 
     /// The proof.

@@ -126,7 +126,13 @@ mod tests {
 
     #[test]
     fn the_table_shows_what_is_known_and_what_is_not() {
-        let report = |height, state, samples, width| HeightReport { height, state, samples, width };
+        let report = |height, state, samples, width| HeightReport {
+            height,
+            state,
+            samples,
+            width,
+            available_at: None,
+        };
         let status = Status {
             chain_id: "weft-test".to_owned(),
             height: 9,

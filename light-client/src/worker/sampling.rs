@@ -220,7 +220,8 @@ impl Worker {
         let Some(sampler) = self.samplers.get(&height) else {
             return Ok(());
         };
-        let report = HeightReport::of(sampler);
+        let mut report = HeightReport::of(sampler);
+        report.available_at = report.state.confidence().map(|_| self.now().0);
         let (samples, width) = (report.samples, report.width.unwrap_or_default());
         let alarmed = sampler.alarmed();
         self.record(report.clone());

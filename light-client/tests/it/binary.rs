@@ -69,6 +69,21 @@ async fn run_samples_full_blocks_in_little_memory_and_status_shows_it() {
 }
 
 #[tokio::test]
+async fn nothing_heavy_is_built_into_it() {
+    let args =
+        ["tree", "--offline", "--package", "light-client", "--edges", "normal,build", "--prefix", "none"];
+    let tree = output(Command::new(env!("CARGO")).args(args).current_dir(env!("CARGO_MANIFEST_DIR"))).await;
+    let names: Vec<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains(&"redb") && names.contains(&"network"), "{tree}");
+    // A database, a consensus engine, and what crates with C++ in them depend on.
+    for heavy in ["rocksdb", "malachite", "ractor", "bindgen", "cxx", "link-cplusplus", "cmake"]
+    {
+        let found: Vec<_> = names.iter().filter(|name| name.contains(heavy)).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
+
+#[tokio::test]
 async fn help_texts_are_what_users_have_seen() {
     let mut help = String::new();
     for args in [&["--help"][..], &["run", "--help"], &["resume", "--help"], &["status", "--help"]] {

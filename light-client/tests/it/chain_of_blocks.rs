@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chain::{Checkpoint, LightBlock, NetworkConfig};
 use ed25519_consensus::SigningKey;
-use erasure::{CommittedSquare, Index, OriginalSquare, SHARE_BYTES, Width, sha256, transaction_blob};
+use erasure::{
+    BlobMeta, CommittedSquare, Index, Namespace, OriginalSquare, SHARE_BYTES, Width, blob_commitment, sha256,
+    transaction_blob,
+};
 use tendermint::block::header::Version;
 use tendermint::block::parts::Header as PartSetHeader;
 use tendermint::block::signed_header::SignedHeader;
@@ -167,6 +170,22 @@ impl Chain {
 
 fn public(key: &SigningKey) -> PublicKey {
     PublicKey::from_raw_ed25519(key.verification_key().as_bytes()).unwrap()
+}
+
+/// The square of these blobs.
+pub(crate) fn square_of(blobs: &[(Namespace, &[u8])]) -> Arc<CommittedSquare> {
+    let metas = blobs.iter().map(|(namespace, bytes)| BlobMeta {
+        namespace: *namespace,
+        commitment: blob_commitment(namespace, bytes),
+        len: bytes.len() as u64,
+        signer: [5; 20],
+        foreign: Vec::new(),
+    });
+    let transactions = transaction_blob(&[]);
+    let placement = Index::place(&transactions, metas.collect(), Width::MAX).unwrap();
+    let ordered: Vec<&[u8]> = placement.order.iter().map(|&i| blobs[i].1).collect();
+    let square = OriginalSquare::build(&placement, &transactions, &ordered).unwrap();
+    Arc::new(square.commit(placement.index))
 }
 
 /// A full square of this width.

@@ -11,6 +11,7 @@ mod following;
 mod link;
 mod node;
 mod restart;
+mod rollup;
 mod sampling;
 mod trouble;
 mod witnesses;

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chain::{HeaderHint, NetworkConfig};
-use erasure::{Axis, Coordinates};
+use erasure::{Axis, CommittedSquare, Coordinates};
 use light_client::sampler::{Seed, Timing};
 use light_client::{Args, Client, Config, Event};
 use network::{Answer, Keypair, Kind, Network, PeerId, Provider, Refusal, Request, Topic};
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
 
-use crate::chain_of_blocks::{CHAIN, Chain};
+use crate::chain_of_blocks::{Block, CHAIN, Chain};
 use crate::link::Link;
 
 /// How a node answers requests for cells.
@@ -30,6 +30,8 @@ pub(crate) enum Behaviour {
     Garbage,
     /// Claims to have no cell of the blocks from this height on.
     NothingFrom(u64),
+    /// Serves cells, but the index and the shares of the block before.
+    LiesAboutBlobs,
 }
 
 #[derive(Clone)]
@@ -46,7 +48,7 @@ impl Serves {
         let square = &chain.block(height)?.square;
         let encoded = |at| square.sample(at).map(|sample| sample.encode());
         match *self.behaviour.lock().unwrap() {
-            Behaviour::Honest => encoded(at),
+            Behaviour::Honest | Behaviour::LiesAboutBlobs => encoded(at),
             Behaviour::Withholds(withheld) => {
                 let first = (square.width().get() - 1) as u16;
                 let hidden = height == withheld && at.row >= first && at.column >= first;
@@ -63,17 +65,32 @@ impl Serves {
     }
 }
 
+impl Serves {
+    fn read(&self, height: u64, answer: impl FnOnce(&CommittedSquare) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let lies = matches!(*self.behaviour.lock().unwrap(), Behaviour::LiesAboutBlobs);
+        let chain = self.chain.read().unwrap();
+        answer(&chain.block(height - u64::from(lies && height > 1))?.square)
+    }
+}
+
 #[async_trait]
 impl Provider for Serves {
     async fn serve(&self, _: PeerId, request: Request) -> Answer {
         let found = match request {
-            Request::Header { height } => {
+            Request::Header { height, known } => {
                 let chain = self.chain.read().unwrap();
-                chain.block(height).map(|block| block.light.encode())
+                chain.block(height).map(|Block { light, .. }| match known {
+                    Some(known) => light.encode_for(&known),
+                    None => light.encode(),
+                })
             }
             Request::Sample { height, row, column, axis } => {
                 let axis = if axis == 0 { Axis::Row } else { Axis::Column };
                 self.sample(height, Coordinates { row, column, axis })
+            }
+            Request::Index { height } => self.read(height, |square| Some(square.index().encode())),
+            Request::Range { height, start, count } => {
+                self.read(height, |square| square.range(start..start + count).map(|range| range.encode()))
             }
             _ => None,
         };
@@ -99,7 +116,7 @@ impl Node {
         };
         let config = network::Config {
             listen: vec![listen.parse().unwrap()],
-            serves: vec![Kind::Sample, Kind::Header],
+            serves: vec![Kind::Sample, Kind::Header, Kind::Index, Kind::Range],
             topics: vec![Topic::Headers],
             ..network::Config::new(CHAIN, Keypair::generate_ed25519())
         };

@@ -137,7 +137,7 @@ async fn samples_and_headers_are_served_over_connections_that_the_client_opened(
 
     let light = chain.read().unwrap().block(2).unwrap().light.encode();
     for height in [2, 0] {
-        let answer = node.network.request(client, Request::Header { height }).await;
+        let answer = node.network.request(client, Request::Header { height, known: None }).await;
         assert_eq!(answer.unwrap(), light);
     }
     running.client.stop().await.unwrap();
