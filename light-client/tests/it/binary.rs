@@ -76,8 +76,7 @@ async fn nothing_heavy_is_built_into_it() {
     let names: Vec<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(names.contains(&"redb") && names.contains(&"network"), "{tree}");
     // A database, a consensus engine, and what crates with C++ in them depend on.
-    for heavy in ["rocksdb", "malachite", "ractor", "bindgen", "cxx", "link-cplusplus", "cmake"]
-    {
+    for heavy in ["rocksdb", "malachite", "ractor", "bindgen", "cxx", "link-cplusplus", "cmake"] {
         let found: Vec<_> = names.iter().filter(|name| name.contains(heavy)).collect();
         assert!(found.is_empty(), "{found:?}");
     }

@@ -209,16 +209,22 @@ impl Running {
         Self { client, events }
     }
 
-    /// Waits for the first event that `wanted` picks.
+    /// Waits for the first event that `wanted` picks; panics with all that came if none does.
     pub(crate) async fn until<T>(&mut self, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
-        within(async {
+        let mut seen = Vec::new();
+        let search = async {
             loop {
-                if let Some(found) = wanted(&self.events.recv().await.unwrap()) {
+                let event = self.events.recv().await.unwrap();
+                if let Some(found) = wanted(&event) {
                     return found;
                 }
+                seen.push(event);
             }
-        })
-        .await
+        };
+        match tokio::time::timeout(LIMIT, search).await {
+            Ok(found) => found,
+            Err(_) => panic!("not within {LIMIT:?}; {seen:?}; {:?}", self.client.status().await),
+        }
     }
 
     /// Waits until all these heights are available; panics if one is called unavailable.
@@ -237,7 +243,9 @@ impl Running {
 }
 
 /// A test that waits this long has failed.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Waits, but not for ever.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    let limit = Duration::from_secs(60);
-    tokio::time::timeout(limit, future).await.expect("in time")
+    tokio::time::timeout(LIMIT, future).await.expect("in time")
 }
