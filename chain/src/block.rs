@@ -3,7 +3,7 @@
 //! A proposer and a validator run the same steps: apply the transactions to the ledger, place their blobs,
 //! commit the square, and compare (a validator) or fill in (a proposer) the header.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::sync::Arc;
 
 use erasure::{CommittedSquare, Committer, OriginalSquare, Placement};
 use tendermint::{
@@ -20,10 +20,6 @@ use crate::{
     succession::{Parent, check_header, expected_header},
     transaction::{KZG_CHUNKS_PER_BLOCK, Transaction, TxId, VerifiedTransaction, blob_metas},
 };
-
-/// Threads that commit a square. Every validator waits for it before it votes: in new buffers 8 MiB take 30 ms on
-/// one thread, 16 ms on two, and more would take cores from what else a node does.
-const COMMIT_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// A block without bodies: what is stored, and what a node that catches up is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,15 +150,18 @@ pub struct Draft {
 }
 
 /// Arranges `chosen` in the next block's square.
+///
+/// Whoever keeps the `committer`, and gives squares back to it, spares the next block new memory.
 pub fn draft<S: StateStore>(
     genesis: &Genesis,
     state: State<'_, S>,
     chosen: &[Candidate],
     proposer: account::Id,
+    committer: &mut Committer,
 ) -> Result<Draft, BlockError> {
     let transactions: Vec<_> = chosen.iter().map(|c| c.transaction.clone()).collect();
     let applied = apply(genesis, state, &transactions, &proposer)?;
-    let square = applied.square(chosen)?;
+    let square = applied.square(chosen, committer)?;
     Ok(Draft { applied, transactions, square, proposer })
 }
 
@@ -182,7 +181,7 @@ impl Draft {
     }
 }
 
-/// Builds the block of `chosen` at once.
+/// Builds the block of `chosen` at once; `committer` as in [`draft`].
 pub fn propose<S: StateStore>(
     genesis: &Genesis,
     parent: &Parent,
@@ -190,17 +189,20 @@ pub fn propose<S: StateStore>(
     chosen: &[Candidate],
     proposer: account::Id,
     now: Time,
+    committer: &mut Committer,
 ) -> Result<ValidBlock, BlockError> {
-    draft(genesis, state, chosen, proposer)?.seal(genesis, parent, now)
+    draft(genesis, state, chosen, proposer, committer)?.seal(genesis, parent, now)
 }
 
-/// Checks a proposal with everything in hand; `candidates` are its transactions in order.
+/// Checks a proposal with everything in hand; `candidates` are its transactions in order, `committer` as in
+/// [`draft`].
 pub fn validate<S: StateStore>(
     genesis: &Genesis,
     parent: &Parent,
     state: State<'_, S>,
     proposal: &Proposal,
     candidates: &[Candidate],
+    committer: &mut Committer,
 ) -> Result<ValidBlock, BlockError> {
     check_header(genesis, parent, &proposal.header, proposal.last_commit.as_ref())?;
     if !proposal.ids.iter().eq(candidates.iter().map(|c| c.transaction.id()).collect::<Vec<_>>().iter()) {
@@ -208,7 +210,7 @@ pub fn validate<S: StateStore>(
     }
     let transactions: Vec<_> = candidates.iter().map(|c| c.transaction.clone()).collect();
     let applied = apply(genesis, state, &transactions, &proposal.header.proposer_address)?;
-    let square = applied.square(candidates)?;
+    let square = applied.square(candidates, committer)?;
     if proposal.header.data_hash != Some(Hash::Sha256(square.data_root())) {
         return Err(BlockError::DataRoot);
     }
@@ -298,9 +300,13 @@ fn apply<S: StateStore>(
 }
 
 impl Applied {
-    fn square(&self, candidates: &[Candidate]) -> Result<Arc<CommittedSquare>, BlockError> {
+    fn square(
+        &self,
+        candidates: &[Candidate],
+        committer: &mut Committer,
+    ) -> Result<Arc<CommittedSquare>, BlockError> {
         let blobs: Vec<_> = candidates.iter().flat_map(|c| c.blobs.iter().cloned()).collect();
-        build_square(&self.placement, &self.transaction_blob, &blobs).map(Arc::new)
+        build_square(&self.placement, &self.transaction_blob, &blobs, committer).map(Arc::new)
     }
 
     fn into_valid(
@@ -324,6 +330,7 @@ fn build_square(
     placement: &Placement,
     transaction_blob: &[u8],
     blobs: &[Arc<CheckedBlob>],
+    committer: &mut Committer,
 ) -> Result<CommittedSquare, BlockError> {
     let missing = || BlockError::Square("a blob's bytes are missing".into());
     let ordered = placement
@@ -333,7 +340,7 @@ fn build_square(
         .collect::<Result<Vec<_>, _>>()?;
     let square = OriginalSquare::build(placement, transaction_blob, &ordered)
         .map_err(|error| BlockError::Square(error.to_string()))?;
-    Ok(Committer::new(COMMIT_THREADS).commit(&square, placement.index.clone()))
+    Ok(committer.commit(&square, placement.index.clone()))
 }
 
 /// Why a block is invalid. Its proposer is at fault, except for [`BlockError::State`].

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,7 +11,7 @@ use chain::{
     Block, Candidate, Domain, Draft, Genesis, Height, LightBlock, Parent, Proposal, State, Submission, TxId,
     ValidBlock, validate_decided,
 };
-use erasure::{CommittedSquare, DataRootParts, IndexEntry, OriginalSquare};
+use erasure::{CommittedSquare, Committer, DataRootParts, IndexEntry, OriginalSquare};
 use tendermint::{
     Hash, Time, account,
     block::{Commit, signed_header::SignedHeader},
@@ -25,6 +26,10 @@ use crate::{
     squares::Squares,
     storage::{Pooled, Store, StoreError},
 };
+
+/// Threads that commit a square. Every validator waits for it before it votes; more would take cores from what
+/// else a node does.
+const COMMIT_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Everything that the node's parts share.
 #[derive(Debug)]
@@ -48,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) metrics: Metrics,
     validators: validator::Set,
     head: watch::Sender<Arc<Parent>>,
+    /// Commits proposals in the buffers of squares that nobody uses any more.
+    committer: Mutex<Committer>,
     valid: Mutex<HashMap<Hash, Arc<ValidBlock>>>,
     missing: Mutex<BTreeSet<Height>>,
     missing_changed: Notify,
@@ -103,6 +110,7 @@ impl Node {
             metrics,
             validators,
             head: watch::Sender::new(Arc::new(parent)),
+            committer: Mutex::new(Committer::new(COMMIT_THREADS)),
             valid: Mutex::default(),
             missing: Mutex::new(missing),
             missing_changed: Notify::new(),
@@ -247,6 +255,16 @@ impl Node {
         self.valid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn committer(&self) -> MutexGuard<'_, Committer> {
+        self.committer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds a square ready. Those that make place for it, and are not in use, give their memory to the next block.
+    fn serve(&self, height: Height, square: Arc<CommittedSquare>) {
+        let gone = self.squares.insert(height, square);
+        gone.into_iter().filter_map(Arc::into_inner).for_each(|square| self.committer().recycle(square));
+    }
+
     /// Keeps a block that may be decided, on disk and at hand; `square` is written with it.
     fn keep(
         &self,
@@ -271,7 +289,10 @@ impl Node {
             let _in_turn = self.pool_turn();
             self.store.change_pool(None, &self.pool.reject(id, reason).removed)?;
         }
-        let build = || chain::draft(&self.genesis, self.state(), &selected.chosen, proposer);
+        let build = || {
+            let committer = &mut self.committer();
+            chain::draft(&self.genesis, self.state(), &selected.chosen, proposer, committer)
+        };
         let draft =
             self.metrics.timed(Stage::Build, build).map_err(|error| NodeError::Rule { height, error })?;
         self.metrics.timed(Stage::Store, || self.store.put_undecided_square(height, draft.square()))?;
@@ -300,7 +321,10 @@ impl Node {
         }
         let parent = self.head();
         let height = parent.next_height();
-        let check = || chain::validate(&self.genesis, &parent, self.state(), proposal, candidates);
+        let check = || {
+            let committer = &mut self.committer();
+            chain::validate(&self.genesis, &parent, self.state(), proposal, candidates, committer)
+        };
         let valid =
             self.metrics.timed(Stage::Validate, check).map_err(|error| NodeError::Rule { height, error })?;
         self.pool.include(height, proposal.ids.iter().copied());
@@ -355,7 +379,7 @@ impl Node {
         self.store.put_market(&market)?;
         self.metrics.timed(Stage::Commit, || self.store.commit_block(&valid, &commit))?;
         match &valid.square {
-            Some(square) => self.squares.insert(height, square.clone()),
+            Some(square) => self.serve(height, square.clone()),
             None => {
                 self.missing().insert(height);
                 self.missing_changed.notify_one();
@@ -415,7 +439,7 @@ impl Node {
     /// Keeps the square of a block that was committed without it; its root has been compared.
     pub(crate) fn backfill(&self, height: Height, square: Arc<CommittedSquare>) -> Result<(), StoreError> {
         self.store.backfill(height, &square)?;
-        self.squares.insert(height, square);
+        self.serve(height, square);
         self.missing().remove(&height);
         Ok(())
     }

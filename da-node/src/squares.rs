@@ -37,13 +37,14 @@ impl Squares {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a square.
-    pub(crate) fn insert(&self, height: Height, square: Arc<CommittedSquare>) {
+    /// Keeps a square; gives those that make place for it.
+    pub(crate) fn insert(&self, height: Height, square: Arc<CommittedSquare>) -> Vec<Arc<CommittedSquare>> {
         let mut kept = self.kept();
-        kept.put(height, square);
+        let mut gone: Vec<_> = kept.push(height, square).into_iter().map(|(_, square)| square).collect();
         while kept.len() > 1 && kept.iter().map(|(_, square)| bytes(square)).sum::<usize>() > CACHE_BYTES {
-            kept.pop_lru();
+            gone.extend(kept.pop_lru().map(|(_, square)| square));
         }
+        gone
     }
 
     /// The square at `height`, loaded once if it is not kept.
@@ -64,5 +65,28 @@ impl Squares {
             self.insert(height, square.clone());
         }
         Ok(loaded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+    use super::*;
+    use erasure::{Index, OriginalSquare, Width, transaction_blob};
+
+    #[test]
+    fn a_square_that_makes_place_is_given_back() {
+        let (list, squares) = (transaction_blob(&[]), Squares::default());
+        let placement = Index::place(&list, Vec::new(), Width::MIN).unwrap();
+        let square = OriginalSquare::build(&placement, &list, &[]).unwrap().commit(placement.index);
+        let square = || Arc::new(square.clone());
+        for height in 0..CACHE_SQUARES.get() as Height {
+            assert!(squares.insert(height, square()).is_empty());
+        }
+        assert!(squares.get_or_load(0, || Ok::<_, ()>(None)).unwrap().is_some());
+        let [gone] = &squares.insert(1 << 40, square())[..] else { panic!("one makes place") };
+        assert_eq!(Arc::strong_count(gone), 1);
+        assert!(squares.get_or_load(1, || Ok::<_, ()>(None)).unwrap().is_none());
+        assert_eq!(squares.insert(0, square()).len(), 1);
     }
 }

@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use chain::{
     Action, Amount, BlobHeader, Candidate, CheckedBlob, Genesis, GenesisAccount, GenesisValidator, Height,
     Parameters, Parent, Payload, SecretKey, State, StateStore, StateUpdate, ValidBlock,
 };
 use ed25519_consensus::SigningKey;
-use erasure::{ForeignKind, Namespace};
+use erasure::{Committer, ForeignKind, Namespace};
 use tendermint::{
     Time, account,
     block::{self, Commit, CommitSig, Round, parts, signed_header::SignedHeader},
@@ -122,7 +122,8 @@ impl TestChain {
     ) -> ValidBlock {
         let time = self.parent.last.as_ref().map_or(self.genesis.time, |last| last.header.time);
         let state = State::at(store, self.parent.next_height() - 1);
-        chain::propose(&self.genesis, &self.parent, state, chosen, self.proposer, (time + later).unwrap())
+        let (now, mut committer) = ((time + later).unwrap(), Committer::new(NonZeroUsize::MIN));
+        chain::propose(&self.genesis, &self.parent, state, chosen, self.proposer, now, &mut committer)
             .unwrap()
     }
 

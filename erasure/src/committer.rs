@@ -13,7 +13,7 @@
 
 mod step;
 
-use std::{iter, mem, num::NonZeroUsize, ops::Deref, thread};
+use std::{collections::HashMap, fmt, iter, mem, num::NonZeroUsize, thread};
 
 use crate::{
     Cell, CommittedSquare, Digest, Index, OriginalSquare, Width,
@@ -43,13 +43,12 @@ const PARTS: usize = 2;
 /// Extends and commits squares on a fixed number of threads, keeping buffers from one to the next.
 ///
 /// A [`CommittedSquare`] holds 4.25 bytes for each byte of the original square (four of cells, a quarter
-/// of digests), and 256 · k for the tree over its lines. A committer holds as much again if a square was
-/// given back to it; beside that 512 · k bytes and, for each thread, 1,024 · k.
+/// of digests), and 256 · k for the tree over its lines. A committer holds as much again for each width of
+/// which a square was given back to it; beside that 512 · k bytes and, for each thread, 1,024 · k.
 pub struct Committer {
     threads: NonZeroUsize,
     workers: Vec<Worker>,
-    cells: Cells,
-    digests: Vec<Digest>,
+    kept: HashMap<Width, (Cells, Vec<Digest>)>,
     tops: Vec<Digest>,
 }
 
@@ -57,8 +56,7 @@ impl Committer {
     /// A committer that works on this many threads, the caller's among them.
     #[must_use]
     pub fn new(threads: NonZeroUsize) -> Self {
-        let (cells, digests) = Default::default();
-        Self { threads, workers: Vec::new(), cells, digests, tops: Vec::new() }
+        Self { threads, workers: Vec::new(), kept: HashMap::new(), tops: Vec::new() }
     }
 
     /// Extends the square and computes its commitments; equal to [`OriginalSquare::commit`].
@@ -70,7 +68,7 @@ impl Committer {
 
     /// Takes back the buffers of a square that is no longer needed, for the next of the same width.
     pub fn recycle(&mut self, square: CommittedSquare) {
-        (self.cells, self.digests) = square.into_buffers();
+        self.kept.insert(square.width(), square.into_buffers());
     }
 
     /// The square of these shares; a row of them starts every `row` cells.
@@ -80,8 +78,9 @@ impl Committer {
         self.workers.retain(|worker| worker.encoder.width() == width);
         self.workers.resize_with(threads, || Worker::new(width));
         self.tops.resize(2 * n * TOP, [0; 32]);
-        let mut cells = take(&mut self.cells, n * stride, Cells::new);
-        let mut digests = take(&mut self.digests, n * stride, |count| vec![[0; 32]; count]);
+        let kept = self.kept.remove(&width);
+        let (mut cells, mut digests) =
+            kept.unwrap_or_else(|| (Cells::new(n * stride), vec![[0; 32]; n * stride]));
         let (upper, lower) = cells.split_at_mut(k * stride);
         let (upper_digests, lower_digests) = digests.split_at_mut(k * stride);
         let (row_tops, column_tops) = self.tops.split_at_mut(n * TOP);
@@ -130,10 +129,11 @@ impl Committer {
     }
 }
 
-/// The buffer that is kept if it has this length, or a new one.
-fn take<T, B: Default + Deref<Target = [T]>>(kept: &mut B, len: usize, new: impl FnOnce(usize) -> B) -> B {
-    let kept = mem::take(kept);
-    if kept.len() == len { kept } else { new(len) }
+impl fmt::Debug for Committer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Committer");
+        debug.field("threads", &self.threads).field("kept", &self.kept.keys()).finish_non_exhaustive()
+    }
 }
 
 /// Rows of 2k, cut into parts of so many columns.

@@ -45,6 +45,11 @@ impl Tree {
         self.levels[self.levels.len() - 1][0]
     }
 
+    /// All nodes, leaves included.
+    pub(crate) fn nodes(&self) -> usize {
+        self.levels.iter().map(Vec::len).sum()
+    }
+
     pub(crate) fn leaf(&self, index: usize) -> Option<Digest> {
         self.levels[0].get(index).copied()
     }

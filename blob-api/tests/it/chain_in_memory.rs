@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,7 +14,7 @@ use chain::{
     TxId, TxStatus, ValidBlock,
 };
 use ed25519_consensus::SigningKey;
-use erasure::{CommittedSquare, Namespace};
+use erasure::{CommittedSquare, Committer, Namespace};
 use tendermint::{
     Signature, Time,
     block::{self, Commit, CommitSig, Round, parts, signed_header::SignedHeader},
@@ -185,8 +186,10 @@ impl Chain {
         let height = inner.parent.next_height();
         let now = (self.genesis.time + Duration::from_secs(height)).unwrap();
         let chosen = chain::select(&self.genesis, inner.state(), &proposer, &inner.pool).unwrap().chosen;
+        let (parent, state) = (&inner.parent, inner.state());
+        let mut committer = Committer::new(NonZeroUsize::MIN);
         let valid =
-            chain::propose(&self.genesis, &inner.parent, inner.state(), &chosen, proposer, now).unwrap();
+            chain::propose(&self.genesis, parent, state, &chosen, proposer, now, &mut committer).unwrap();
         for receipt in &valid.receipts {
             let record = inner.records.get_mut(&receipt.id).unwrap();
             record.status = TxStatus::Included { height };

@@ -1,7 +1,7 @@
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use chain::{Block, BlockError, Candidate, Parameters, Proposal, ValidBlock};
-use erasure::Namespace;
+use erasure::{Committer, Namespace};
 use tendermint::{Hash, Time};
 
 use crate::support::{Chain, key, namespace};
@@ -18,7 +18,8 @@ fn chain_with_blobs() -> (Chain, Vec<Candidate>) {
 }
 
 fn judge(chain: &Chain, proposal: &Proposal, candidates: &[Candidate]) -> Result<ValidBlock, BlockError> {
-    chain::validate(&chain.genesis, &chain.parent, chain.state(), proposal, candidates)
+    let mut committer = Committer::new(NonZeroUsize::MIN);
+    chain::validate(&chain.genesis, &chain.parent, chain.state(), proposal, candidates, &mut committer)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A chain whose every key is the test's.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use chain::{
     Action, Amount, BlobHeader, Candidate, CheckedBlob, Genesis, GenesisAccount, GenesisValidator, Height,
@@ -8,7 +8,7 @@ use chain::{
     Transaction, ValidBlock,
 };
 use ed25519_consensus::SigningKey;
-use erasure::{ForeignKind, Namespace};
+use erasure::{Committer, ForeignKind, Namespace};
 use tendermint::{
     Signature, Time, account,
     block::{self, Commit, CommitSig, Round, parts, signed_header::SignedHeader},
@@ -130,6 +130,7 @@ impl Chain {
             &selected.chosen,
             self.proposer(),
             self.now(),
+            &mut Committer::new(NonZeroUsize::MIN),
         )
         .unwrap()
     }

@@ -2,7 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use erasure::{Axis, Committer, DecodeError, Line, LineSamples, ProofError, RangeProof, Sample, Width};
+use erasure::{
+    Axis, Committer, DecodeError, Line, LineSamples, ProofError, RangeProof, SHARE_BYTES, Sample, Width,
+};
 use proptest::prelude::*;
 
 use crate::{
@@ -47,6 +49,16 @@ fn threads_and_reused_buffers_change_nothing() {
             assert_eq!(again.original(), original);
             committer.recycle(again);
         }
+    }
+}
+
+#[test]
+fn a_square_holds_at_most_4_3_bytes_for_each_of_its_original() {
+    for k in [16, 32, 64, 128] {
+        let square = Block::of_width(k).commit();
+        let (held, original) = (square.held_bytes(), square.width().shares() * SHARE_BYTES);
+        assert!(held >= 4 * original + square.width().shares() * 4 * 32, "k = {k}: {held}");
+        assert!(held * 10 <= original * 43, "k = {k}: {held} for {original}");
     }
 }
 
