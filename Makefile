@@ -71,3 +71,7 @@ bench-erasure: ## Measure the erasure engine beside its peers; ROUNDS=<factor> f
 bench-light: ## Measure a light client's memory, processor and bytes (needs root or user namespaces): target/bench/light.json
 	$(CARGO) build --package light-client --bins
 	$(CARGO) run --package light-client --example bench_light -- $(CARGO_TARGET_DIR)/bench/light.json
+
+.PHONY: bench-api
+bench-api: build ## Measure submissions and quotes on four validators, and compare with what is promised
+	$(CARGO) run --package da-node --example bench-api

@@ -12,7 +12,7 @@ use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof};
 use tendermint::Time;
 use tokio::sync::watch;
 
-use crate::{BlobName, SubmitError};
+use crate::{BlobName, OperatorBody, SubmitError};
 
 /// An outcome that is never Absent, because nothing could prove it: a commitment alone names no height, and a
 /// header that is not there yet may come.
@@ -213,6 +213,11 @@ pub trait Backend: Send + Sync + 'static {
         height: Height,
         namespace: Namespace,
     ) -> Outcome<NamespaceAnswer, NamespaceProof>;
+
+    /// What the node's operator may know.
+    async fn operator(&self) -> OperatorBody {
+        OperatorBody::default()
+    }
 
     /// Sends some WEFT to an account, on development networks.
     async fn faucet(&self, _address: Address) -> Result<TxId, FaucetError> {

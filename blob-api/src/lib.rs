@@ -21,6 +21,7 @@ mod server;
 mod submit_error;
 mod why;
 mod wire;
+mod wire_operator;
 mod wire_state;
 
 pub use backend::{
@@ -45,6 +46,7 @@ pub use wire::{
     ErrorCode, ErrorDetail, ForeignBody, Hex, NamespaceBody, PriceBody, PriceHistoryBody, ProofBody,
     QuoteBody, QuoteRequest, StatusBody, SubmittedBody, TxBody, UploadBody,
 };
+pub use wire_operator::{AlarmBody, OperatorBody, PoolAccountBody, PoolBody};
 pub use wire_state::{ReservationBody, ReservationDetail, StateBody};
 
 /// Media type of a submission.

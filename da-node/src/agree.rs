@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::{
     clock,
     fetch::Fetcher,
+    heavy,
     metrics::Stage,
     node::{Node, NodeError},
 };
@@ -90,7 +91,7 @@ impl Agree {
         work: impl FnOnce(&Node) -> Result<T, NodeError> + Send + 'static,
     ) -> Result<T, NodeError> {
         let node = self.node.clone();
-        match tokio::task::spawn_blocking(move || work(&node)).await {
+        match heavy::spawn(move || work(&node)).await {
             Ok(result) => result,
             Err(error) => Err(NodeError::Task(error.to_string())),
         }

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use blob_api::{
     AccountState, Backend, BlobLocation, BlobName, FaucetError, Found, Info, MarketBlock, NamespaceAnswer,
-    NodeStatus, PriceState, StateAnswer, SubmitError, TxRecord, check_submission,
+    NodeStatus, OperatorBody, PoolBody, PriceState, StateAnswer, SubmitError, TxRecord, check_submission,
 };
 use bytes::Bytes;
 use chain::{
@@ -20,7 +20,7 @@ use erasure::{Namespace, NamespaceProof};
 use network::Network;
 use tokio::{sync::watch, time::Instant};
 
-use crate::{fetch::Fetcher, node::Node, storage::StoreError};
+use crate::{alarms::Alarms, fetch::Fetcher, node::Node, pool::Limits, storage::StoreError};
 
 /// What the faucet gives.
 const FAUCET_AMOUNT: Amount = 100 * NANO_PER_WEFT;
@@ -40,6 +40,7 @@ pub(crate) struct Api {
     engine: consensus::Handle,
     info: Info,
     faucet: Option<Faucet>,
+    alarms: Arc<Alarms>,
 }
 
 /// A funded key that gives to whoever asks, on development networks.
@@ -84,13 +85,14 @@ impl Api {
         network: Network,
         engine: consensus::Handle,
         faucet: Option<Faucet>,
+        alarms: Arc<Alarms>,
     ) -> Self {
         let info = Info {
             chain_id: node.genesis.chain_id.clone(),
             genesis_hash: node.genesis.hash(),
             parameters: node.genesis.parameters.clone(),
         };
-        Self { node, fetcher, network, engine, info, faucet }
+        Self { node, fetcher, network, engine, info, faucet, alarms }
     }
 
     async fn admit(&self, candidate: Candidate) -> Result<TxId, SubmitError> {
@@ -276,6 +278,21 @@ impl Backend for Api {
             }
             Ok(None) => Outcome::Unreachable(Reason::Fetching { height }),
             Err(error) => storage(&error),
+        }
+    }
+
+    async fn operator(&self) -> OperatorBody {
+        let limits = Limits::default();
+        let (transactions, bytes) = self.node.pool.size();
+        OperatorBody {
+            pool: PoolBody {
+                transactions: transactions as u64,
+                bytes: bytes as u64,
+                limit_bytes: limits.bytes as u64,
+                account_limit_bytes: limits.account_bytes as u64,
+                accounts: self.node.pool.accounts(),
+            },
+            alarms: self.alarms.raised(),
         }
     }
 

@@ -21,6 +21,8 @@ use chain::{Genesis, SecretKey};
 use network::Multiaddr;
 use serde::{Deserialize, Serialize};
 
+use crate::settings::{AlarmConfig, ApiConfig};
+
 /// `node.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -43,6 +45,10 @@ pub struct NodeConfig {
     /// How long a proposal may take, in milliseconds. Too low for the largest block on this hardware: rounds fail
     /// and the chain slows down. A dead proposer costs this much.
     pub propose_timeout_ms: u64,
+    /// Who may use the API, and how much.
+    pub api: ApiConfig,
+    /// What the operator is told of.
+    pub alarms: AlarmConfig,
 }
 
 #[expect(clippy::unwrap_used, reason = "constants, exercised by the tests")]
@@ -61,6 +67,8 @@ impl Default for NodeConfig {
             engine_listen: address("/ip4/0.0.0.0/tcp/26656"),
             engine_peers: Vec::new(),
             propose_timeout_ms: 3_000,
+            api: ApiConfig::default(),
+            alarms: AlarmConfig::default(),
         }
     }
 }

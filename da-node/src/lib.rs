@@ -7,6 +7,7 @@
 //! Everything that decides is in `chain`; this crate keeps it, moves it, and starts and stops the parts.
 
 mod agree;
+mod alarms;
 mod api;
 mod clock;
 pub mod commands;
@@ -14,6 +15,7 @@ pub mod demo;
 pub mod devnet;
 pub mod doctor;
 mod fetch;
+mod heavy;
 pub mod home;
 pub mod hosts;
 mod market;
@@ -22,6 +24,7 @@ mod node;
 mod pool;
 pub mod run;
 mod serve;
+pub mod settings;
 mod squares;
 mod storage;
 #[cfg(test)]

@@ -71,6 +71,10 @@ pub(crate) struct Metrics {
     pub(crate) proposals_invalid: Counter,
     /// Proposals judged too late for lack of something.
     pub(crate) proposals_incomplete: Counter,
+    /// Alarms that are raised.
+    pub(crate) alarms: Gauge,
+    /// Alarms raised since start.
+    pub(crate) alarms_raised: Counter,
     /// Squares fetched after their block was committed.
     pub(crate) squares_backfilled: Counter,
     /// How long each stage took.
@@ -97,6 +101,8 @@ impl Metrics {
             "Proposals that lacked a body",
             metrics.proposals_incomplete.clone(),
         );
+        node.register("alarms", "Alarms that are raised", metrics.alarms.clone());
+        node.register("alarms_raised", "Alarms raised since start", metrics.alarms_raised.clone());
         node.register(
             "squares_backfilled",
             "Squares fetched after commit",

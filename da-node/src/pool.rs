@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use blob_api::{SubmitError, TxRecord};
+use blob_api::{PoolAccountBody, SubmitError, TxRecord};
 use chain::{
     Address, Amount, Candidate, CheckedBlob, Genesis, Height, Ledger, LedgerError, State, StateError,
     StateStore, Transaction, TxId, TxStatus, VerifiedTransaction,
@@ -332,6 +332,21 @@ impl Pool {
     /// The most that an account's pooled transactions may cost.
     pub(crate) fn pending(&self, account: Address) -> Amount {
         self.lock().book.account(&account).map_or(0, |account| account.pending)
+    }
+
+    /// What each account has in the pool.
+    pub(crate) fn accounts(&self) -> Vec<PoolAccountBody> {
+        let inner = self.lock();
+        inner
+            .book
+            .accounts()
+            .map(|(address, account)| PoolAccountBody {
+                address: *address,
+                transactions: account.transactions() as u64,
+                bytes: account.bytes as u64,
+                pending: account.pending,
+            })
+            .collect()
     }
 
     /// Transactions that have waited for this long, in order of arrival.

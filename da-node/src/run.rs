@@ -22,6 +22,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     agree::{Agree, Halted},
+    alarms::Alarms,
     api::{Api, Faucet},
     fetch::Fetcher,
     home::{Home, KeyRole, Running},
@@ -106,7 +107,10 @@ pub async fn start_as(
 
     let faucet =
         home.has_key(KeyRole::Faucet).then(|| home.account(KeyRole::Faucet)).transpose()?.map(Faucet::new);
-    let api = Arc::new(Api::new(node.clone(), fetcher.clone(), network.clone(), engine.clone(), faucet));
+    let alarms = Arc::new(Alarms::new(node.clone(), config.alarms.clone()));
+    let api =
+        Api::new(node.clone(), fetcher.clone(), network.clone(), engine.clone(), faucet, alarms.clone());
+    let api = Arc::new(api);
     let listener = TcpListener::bind(config.api_listen)
         .await
         .with_context(|| format!("api_listen {}: cannot listen there", config.api_listen))?;
@@ -120,7 +124,7 @@ pub async fn start_as(
     let mut tasks = JoinSet::new();
     let (stop_http, mut stopped) = watch::channel(false);
     let registry = Arc::new(registry);
-    let app = blob_api::router(api, blob_api::Config::default(), stopped.clone())
+    let app = blob_api::router(api, config.api.server(home)?, stopped.clone())
         .merge(Router::new().route("/metrics", get(move || async move { metrics_text(&registry) })));
     tasks.spawn(async move {
         let stop = async move {
@@ -133,6 +137,10 @@ pub async fn start_as(
     tasks.spawn(async move {
         following.follow_gossip(gossip).await;
         Err(anyhow!("the data network's gossip ended"))
+    });
+    tasks.spawn(async move {
+        alarms.watch().await;
+        Err(anyhow!("the alarms ended"))
     });
     let announcing = fetcher.clone();
     tasks.spawn(async move {

@@ -176,6 +176,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(node::status))
         .routes(routes!(node::account))
         .routes(routes!(node::faucet))
+        .routes(routes!(node::operator))
         .routes(routes!(price::price))
         .routes(routes!(price::price_events))
         .routes(routes!(price::price_history))

@@ -7,7 +7,7 @@ use super::{
     failure::Failure,
     params::{Segment, parse},
 };
-use crate::{AccountBody, ErrorBody, StatusBody, SubmittedBody};
+use crate::{AccountBody, ErrorBody, OperatorBody, StatusBody, SubmittedBody};
 
 /// Whether the server runs.
 #[utoipa::path(get, path = "/healthz", tag = "node", responses((status = 200, body = String)))]
@@ -46,6 +46,15 @@ pub(super) async fn account(
     let address = parse("address", &address)?;
     let account = app.backend.account(address).await;
     Ok(Json(AccountBody { address, balance: account.balance, pending: account.pending }))
+}
+
+/// The pool account by account, and the alarms that are raised. For the node's operator.
+#[utoipa::path(
+    get, path = "/v1/operator/status", tag = "operator",
+    responses((status = 200, body = OperatorBody), (status = 401, body = ErrorBody))
+)]
+pub(super) async fn operator(State(app): State<App>) -> Json<OperatorBody> {
+    Json(app.backend.operator().await)
 }
 
 /// Sends some WEFT, on development networks.

@@ -155,6 +155,7 @@ async fn the_description_is_openapi_3_1_and_lists_every_path() {
         "/v1/header/{height}",
         "/v1/height/{height}/namespace/{namespace}",
         "/v1/namespaces/{namespace}/follow",
+        "/v1/operator/status",
         "/v1/price",
         "/v1/price/events",
         "/v1/price/history",

@@ -31,6 +31,10 @@ const LOGGED: &str =
 const LOGGED_ALONE: &str =
     "warn,da_node=info,consensus=info,libp2p_gossipsub=off,arc_malachitebft_network=off";
 
+/// Threads that run what does not block for long. More than a small machine has cores: one that reads the database,
+/// or hashes, leaves others that answer.
+const WORKERS: usize = 8;
+
 /// Weft's validator and full node.
 #[derive(Debug, Parser)]
 #[command(name = "da-node", version, after_help = AFTER_HELP, max_term_width = 100)]
@@ -87,7 +91,8 @@ pub fn main() -> ExitCode {
         Command::Init(_) | Command::Run(_) | Command::Keys(_) | Command::Doctor(_) => LOGGED,
     };
     start_logs(cli.log_json, logged);
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };

@@ -70,6 +70,12 @@ pub(super) struct Account {
     ranks: BTreeMap<Rank, TxId>,
 }
 
+impl Account {
+    pub(super) fn transactions(&self) -> usize {
+        self.ranks.len()
+    }
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub(super) struct Book {
@@ -107,6 +113,10 @@ impl Book {
 
     pub(super) fn account(&self, address: &Address) -> Option<&Account> {
         self.accounts.get(address)
+    }
+
+    pub(super) fn accounts(&self) -> impl Iterator<Item = (&Address, &Account)> {
+        self.accounts.iter()
     }
 
     pub(super) fn named(&self, name: &Name) -> Option<&Entry> {
