@@ -13,6 +13,7 @@
 //! No clock, randomness or I/O: `now` is an argument, the state is read through [`jmt::storage::TreeReader`],
 //! effects are returned as values. Nothing that comes from a peer, the disk or a user panics here.
 
+mod accusation;
 mod address;
 mod block;
 mod body;
@@ -33,6 +34,7 @@ mod state_proof;
 mod succession;
 mod transaction;
 
+pub use accusation::Accusation;
 pub use address::{Address, KeyError, SecretKey};
 pub use block::{
     Block, BlockError, Candidate, Draft, Selected, ValidBlock, draft, place, propose, select, validate,

@@ -18,7 +18,7 @@ use chain::{
     BlobHeader, Candidate, CheckedBlob, HeaderHint, Height, KzgOpening, Ledger, Transaction, TxId,
     VerifiedTransaction,
 };
-use erasure::{OriginalSquare, RangeProof, SHARE_BYTES};
+use erasure::{CommittedSquare, OriginalSquare, Placement, RangeProof, SHARE_BYTES};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use network::{
     Gossip, Kind, MAX_BODY_CHUNK_BYTES, MAX_RANGE_SHARES, Network, Offence, PeerId, Request, Topic,
@@ -29,7 +29,12 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::node::Node;
+use crate::{
+    fraud::Judged,
+    node::{Node, NodeError},
+    rebuild::{RebuildError, Rebuilt, rebuild},
+    storage::StoreError,
+};
 
 /// Gossip messages handled at once; more wait, and the gossip queue drops what exceeds it.
 const MESSAGES: usize = 64;
@@ -46,8 +51,11 @@ const ANNOUNCED_IDS: usize = 64;
 /// Pause between announcements of what still waits.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(5);
 
-/// Pause before asking all peers again for a missing square.
+/// First pause before asking all peers again for a missing square; it doubles as long as none is had.
 const BACKFILL_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest such pause.
+const BACKFILL_PAUSE_AT_MOST: Duration = Duration::from_secs(10);
 
 /// Fetches from peers into the node.
 #[derive(Debug)]
@@ -56,6 +64,24 @@ pub(crate) struct Fetcher {
     network: Network,
     in_flight: Mutex<HashMap<TxId, Arc<tokio::sync::Mutex<()>>>>,
     hints: Semaphore,
+    notices: mpsc::Sender<Gossip>,
+}
+
+/// A square that was not had.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    /// Peers have too little of it, for now.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    /// This node cannot go on.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+impl From<StoreError> for FetchError {
+    fn from(error: StoreError) -> Self {
+        Self::Node(error.into())
+    }
 }
 
 /// Bodies of one transaction that are asked for together: 64 small ones take four round trips.
@@ -77,9 +103,9 @@ fn unframe(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 impl Fetcher {
-    /// A fetcher over these peers.
-    pub(crate) fn new(node: Arc<Node>, network: Network) -> Self {
-        Self { node, network, in_flight: Mutex::default(), hints: Semaphore::new(WAITING_HINTS) }
+    /// A fetcher over these peers; notices of fraud proofs go to `notices`.
+    pub(crate) fn new(node: Arc<Node>, network: Network, notices: mpsc::Sender<Gossip>) -> Self {
+        Self { node, network, in_flight: Mutex::default(), hints: Semaphore::new(WAITING_HINTS), notices }
     }
 
     /// Peers that serve `kind`, `first` ahead of the others.
@@ -206,9 +232,17 @@ impl Fetcher {
                 match message.topic {
                     Topic::Pool => fetcher.announced(message).await,
                     Topic::Headers => fetcher.hinted(message).await,
+                    Topic::Fraud => fetcher.noticed(message).await,
                     Topic::Attestations => fetcher.network.ignore(message).await,
                 }
             });
+        }
+    }
+
+    /// Hands a notice on; where too many wait, the peer's list and the next notice have it, too.
+    async fn noticed(&self, message: Gossip) {
+        if let Err(full) = self.notices.try_send(message) {
+            self.network.ignore(full.into_inner()).await;
         }
     }
 
@@ -283,39 +317,76 @@ impl Fetcher {
         }
     }
 
-    /// Fetches the squares of blocks that were committed without them, latest first, for ever.
+    /// Fetches the squares of blocks that were committed without them, latest first, until one is proven wrong.
     pub(crate) async fn backfill(self: Arc<Self>) {
-        loop {
+        let mut pause = BACKFILL_PAUSE;
+        while self.node.frauds.convicted().is_none() {
             let height = self.node.next_missing().await;
-            if self.square(height).await.is_none() {
-                tokio::time::sleep(BACKFILL_PAUSE).await;
+            match self.square(height).await {
+                Ok(()) => pause = BACKFILL_PAUSE,
+                Err(FetchError::Node(error)) => return self.node.fail(&error),
+                Err(error) => {
+                    tracing::debug!(height, %error, "square not fetched");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(BACKFILL_PAUSE_AT_MOST);
+                }
             }
         }
+        std::future::pending::<()>().await;
     }
 
-    async fn square(&self, height: Height) -> Option<()> {
-        let (block, placement) = self.node.placed(height).ok()??;
-        let Some(Hash::Sha256(data_root)) = block.header.data_hash else { return None };
+    /// Keeps the square at `height`, or halts because of it.
+    async fn square(&self, height: Height) -> Result<(), FetchError> {
+        let (block, placement) = self.node.placed(height)?.ok_or(StoreError::Corrupt("block"))?;
+        let Some(Hash::Sha256(data_root)) = block.header.data_hash else {
+            return Err(NodeError::from(StoreError::Corrupt("block")).into());
+        };
+        let whole = self.whole_square(height, &data_root, &placement).await;
+        let rebuilt = match &whole {
+            Some(_) => None,
+            None => Some(rebuild(&self.network, height, data_root).await?),
+        };
+        let node = self.node.clone();
+        let work = move || {
+            let judged = match (whole, rebuilt) {
+                (Some(square), _) => node.judge(height, &block, &placement, square)?,
+                (None, Some(Rebuilt::Square(square))) => {
+                    node.judge_rebuilt(height, &block, &placement, *square)?
+                }
+                (None, Some(Rebuilt::Fraud(proof))) if node.accuse(height, &proof)? => Judged::Wrong,
+                (None, _) => return Err(NodeError::Unproven(height)),
+            };
+            match judged {
+                Judged::Right(square) => Ok(node.backfill(height, square)?),
+                Judged::Wrong => Ok(()),
+            }
+        };
+        let kept: Result<(), NodeError> =
+            tokio::task::spawn_blocking(work).await.map_err(|error| NodeError::Task(error.to_string()))?;
+        Ok(kept?)
+    }
+
+    /// The square as the block's transactions place it, from the shares that are not zero, if it has the data root.
+    async fn whole_square(
+        &self,
+        height: Height,
+        data_root: &[u8; 32],
+        placement: &Placement,
+    ) -> Option<CommittedSquare> {
         let used = placement.index.entries().iter().map(|entry| entry.range().end).max()?;
         let mut shares = Vec::with_capacity(placement.width.shares() * SHARE_BYTES);
         let mut start = 0;
         while start < used {
             let count = (used - start).min(MAX_RANGE_SHARES);
-            shares.extend(self.range(height, &data_root, start, count).await?);
+            shares.extend(self.range(height, data_root, start, count).await?);
             start += count;
         }
-        shares.resize(placement.width.shares() * SHARE_BYTES, 0);
-        let node = self.node.clone();
-        tokio::task::spawn_blocking(move || {
-            let square = OriginalSquare::from_shares(placement.width, &shares).ok()?.commit(placement.index);
-            if square.data_root() != data_root {
-                tracing::error!(height, "the square does not have the data root of its header");
-                return None;
-            }
-            node.backfill(height, Arc::new(square)).map_err(|error| node.fail(&error)).ok()
-        })
-        .await
-        .ok()?
+        let (width, index, data_root) = (placement.width, placement.index.clone(), *data_root);
+        shares.resize(width.shares() * SHARE_BYTES, 0);
+        let square =
+            move || OriginalSquare::from_shares(width, &shares).ok().map(|shares| shares.commit(index));
+        let square = tokio::task::spawn_blocking(square).await.ok()??;
+        (square.data_root() == data_root).then_some(square)
     }
 
     async fn range(&self, height: Height, data_root: &[u8; 32], start: u32, count: u32) -> Option<Vec<u8>> {

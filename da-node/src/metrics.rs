@@ -77,6 +77,8 @@ pub(crate) struct Metrics {
     pub(crate) alarms_raised: Counter,
     /// Squares fetched after their block was committed.
     pub(crate) squares_backfilled: Counter,
+    /// Fraud proofs that held.
+    pub(crate) frauds: Counter,
     /// How long each stage took.
     stages: StageSeconds,
 }
@@ -103,6 +105,7 @@ impl Metrics {
         );
         node.register("alarms", "Alarms that are raised", metrics.alarms.clone());
         node.register("alarms_raised", "Alarms raised since start", metrics.alarms_raised.clone());
+        node.register("frauds", "Fraud proofs that held", metrics.frauds.clone());
         node.register(
             "squares_backfilled",
             "Squares fetched after commit",

@@ -20,6 +20,7 @@ use tendermint::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
+    fraud::Frauds,
     market::Market,
     metrics::{Metrics, Stage},
     pool::{Changes, Pool},
@@ -51,6 +52,8 @@ pub(crate) struct Node {
     pub(crate) squares: Squares,
     /// What is measured.
     pub(crate) metrics: Metrics,
+    /// Proofs that a block of this chain is wrong.
+    pub(crate) frauds: Frauds,
     validators: validator::Set,
     head: watch::Sender<Arc<Parent>>,
     /// Commits proposals in the buffers of squares that nobody uses any more.
@@ -85,6 +88,16 @@ pub(crate) enum NodeError {
     /// A thread ended before its work.
     #[error("a task of the node ended early: {0}")]
     Task(String),
+    /// Decided with other transactions than its square holds: more than a third of the voting power lied, in a way
+    /// that no fraud proof shows.
+    #[error(
+        "block {0} was decided with other transactions than its square holds: the balances of this chain cannot be \
+         relied on; see docs/fraud-runbook.md"
+    )]
+    OtherTransactions(Height),
+    /// Repair contradicts itself in a way that proves nothing: this node's code is at fault.
+    #[error("block {0} contradicts itself, but no proof shows it")]
+    Unproven(Height),
     /// A header and a commit that do not belong together.
     #[error("the commit of block {0} is not for its header")]
     Commit(Height),
@@ -96,7 +109,9 @@ impl Node {
         let validators = genesis.validator_set()?;
         let tip = store.tip()?;
         let parent = Self::parent_of(&store, &validators, tip)?;
-        let missing = store.missing()?;
+        let frauds = Frauds::load(&store)?;
+        let mut missing = store.missing()?;
+        missing.retain(|height| !frauds.judged().contains(height));
         metrics.height.set(tip as i64);
         let market = Market::open(&store, tip)?;
         let node = Self {
@@ -108,6 +123,7 @@ impl Node {
             pool_turn: Mutex::default(),
             squares: Squares::default(),
             metrics,
+            frauds,
             validators,
             head: watch::Sender::new(Arc::new(parent)),
             committer: Mutex::new(Committer::new(COMMIT_THREADS)),

@@ -25,6 +25,7 @@ use crate::{
     alarms::Alarms,
     api::{Api, Faucet},
     fetch::Fetcher,
+    fraud::{self, Convicted, Watch},
     home::{Home, KeyRole, Running},
     metrics::Metrics,
     node::Node,
@@ -42,8 +43,16 @@ pub struct RunningNode {
     pub running: Running,
     node: Arc<Node>,
     network: Network,
-    engine: consensus::Handle,
+    /// None of a node that was halted before it started.
+    following: Option<Following>,
     tasks: JoinSet<Result<()>>,
+    home: Home,
+}
+
+/// What follows the chain and answers users, and ends when a block is proven wrong.
+#[derive(Debug)]
+struct Following {
+    engine: consensus::Handle,
     stop_http: watch::Sender<bool>,
 }
 
@@ -77,12 +86,35 @@ pub async fn start_as(
     network_config.listen.clone_from(&config.data_listen);
     network_config.bootstrap.clone_from(&config.data_peers);
     network_config.serves = Kind::ALL.to_vec();
-    network_config.topics = vec![Topic::Headers, Topic::Pool];
+    network_config.topics = vec![Topic::Headers, Topic::Pool, Topic::Fraud];
     let (network, gossip) = Network::start(network_config, Arc::new(Serve(node.clone())), &mut registry)
         .await
         .context("the data network did not start")?;
 
-    let fetcher = Arc::new(Fetcher::new(node.clone(), network.clone()));
+    let (notices, noticed) = fraud::queue();
+    let fetcher = Arc::new(Fetcher::new(node.clone(), network.clone(), notices));
+    let mut tasks = JoinSet::new();
+    let (following, watching) = (fetcher.clone(), Watch::new(node.clone(), network.clone()));
+    tasks.spawn(async move {
+        following.follow_gossip(gossip).await;
+        Err(anyhow!("the data network's gossip ended"))
+    });
+    tasks.spawn(async move {
+        watching.run(noticed).await;
+        Err(anyhow!("the watch for fraud proofs ended"))
+    });
+    let failing = node.clone();
+    tasks.spawn(async move { Err(anyhow!("{}", failing.failed().await)) });
+    if node.frauds.convicted().is_some() {
+        let running = Running {
+            pid: std::process::id(),
+            api: String::new(),
+            data: network.listen_addrs(),
+            engine: Multiaddr::empty(),
+        };
+        return Ok(RunningNode { running, node, network, following: None, tasks, home: home.clone() });
+    }
+
     let validator_seed = config.validator.then(|| home.key(KeyRole::Consensus)).transpose()?;
     let proposer = consensus_address(&validator_seed.unwrap_or(network_seed))?;
     if config.validator && node.validators().validator(proposer).is_none() {
@@ -121,7 +153,6 @@ pub async fn start_as(
         engine: engine_address(&engine).await?,
     };
 
-    let mut tasks = JoinSet::new();
     let (stop_http, mut stopped) = watch::channel(false);
     let registry = Arc::new(registry);
     let app = blob_api::router(api, config.api.server(home)?, stopped.clone())
@@ -132,11 +163,6 @@ pub async fn start_as(
         };
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, app).with_graceful_shutdown(stop).await.context("the HTTP server failed")
-    });
-    let following = fetcher.clone();
-    tasks.spawn(async move {
-        following.follow_gossip(gossip).await;
-        Err(anyhow!("the data network's gossip ended"))
     });
     tasks.spawn(async move {
         alarms.watch().await;
@@ -166,8 +192,6 @@ pub async fn start_as(
         ending.join().await.context("the data network ended")?;
         Err(anyhow!("the data network ended"))
     });
-    let failing = node.clone();
-    tasks.spawn(async move { Err(anyhow!("{}", failing.failed().await)) });
     let (writing, folder, reachable) = (node.clone(), home.clone(), running.clone());
     tokio::spawn(async move {
         if let Err(error) = write_network(&writing, &folder, &reachable).await {
@@ -177,7 +201,8 @@ pub async fn start_as(
 
     home.write_text("running.json", &serde_json::to_string_pretty(&running)?)?;
     tracing::info!(api = running.api, data = ?running.data, engine = %running.engine, "node runs");
-    Ok(RunningNode { running, node, network, engine, tasks, stop_http })
+    let following = Some(Following { engine, stop_http });
+    Ok(RunningNode { running, node, network, following, tasks, home: home.clone() })
 }
 
 impl RunningNode {
@@ -186,19 +211,35 @@ impl RunningNode {
         &self.node
     }
 
-    /// Runs until a part ends or `stop` resolves, then stops the rest.
+    /// Runs until a part ends or `stop` resolves, then stops the rest. When a block is proven wrong, all that
+    /// follows the chain stops at once, and the rest goes on giving the proof to peers until `stop` resolves.
     pub async fn until(mut self, stop: impl Future<Output = ()>) -> Result<()> {
+        tokio::pin!(stop);
+        let node = self.node.clone();
         let outcome = tokio::select! {
-            () = stop => Ok(()),
+            () = &mut stop => Ok(()),
+            convicted = node.frauds.halted() => {
+                self.halt(&convicted).await;
+                tokio::select! {
+                    () = &mut stop => {}
+                    ended = self.network.join() => if let Err(error) = ended {
+                        tracing::error!(%error, "the data network ended");
+                    },
+                    reason = node.failed() => tracing::error!(reason, "the halted node ended"),
+                }
+                Err(convicted.into())
+            }
             ended = self.tasks.join_next() => match ended {
                 Some(Ok(result)) => result,
                 Some(Err(error)) => Err(error.into()),
                 None => Ok(()),
             },
         };
-        self.stop_http.send_replace(true);
+        let following = self.following.take();
         let stopping = async {
-            let _ = self.engine.stop().await;
+            if let Some(following) = following {
+                following.stop().await;
+            }
             let _ = self.network.stop().await;
         };
         if tokio::time::timeout(STOP_LIMIT, stopping).await.is_err() {
@@ -206,6 +247,27 @@ impl RunningNode {
         }
         self.tasks.shutdown().await;
         outcome
+    }
+}
+
+impl RunningNode {
+    async fn halt(&mut self, convicted: &Convicted) {
+        tracing::error!("{convicted}");
+        if let Err(error) = fraud::write_evidence(&self.node, convicted, &self.home.path("")) {
+            tracing::error!(%error, "the proof was not written to a file; the database has it");
+        }
+        if let Some(following) = self.following.take()
+            && tokio::time::timeout(STOP_LIMIT, following.stop()).await.is_err()
+        {
+            tracing::warn!("consensus did not stop within {STOP_LIMIT:?}");
+        }
+    }
+}
+
+impl Following {
+    async fn stop(self) {
+        self.stop_http.send_replace(true);
+        let _ = self.engine.stop().await;
     }
 }
 

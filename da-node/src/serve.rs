@@ -1,4 +1,4 @@
-//! Answers to peers: cells, lines and ranges of squares, indexes, headers, transactions, bodies.
+//! Answers to peers: cells, lines and ranges of squares, indexes, headers, transactions, bodies, fraud proofs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,7 +41,12 @@ impl Serve {
             | Request::Range { height, .. }
             | Request::Index { height }
             | Request::Header { height, .. } => *height,
-            Request::Headers { .. } | Request::Transaction { .. } | Request::Body { .. } => return,
+            Request::Headers { .. }
+            | Request::Transaction { .. }
+            | Request::Body { .. }
+            | Request::Fraud { .. }
+            | Request::Frauds
+            | Request::Cells { .. } => return,
         };
         let mut heads = self.0.heads();
         if heads.borrow().next_height() == wanted {
@@ -149,6 +154,13 @@ impl Provider for Serve {
             Request::Headers { from, count } => self.headers(from, count),
             Request::Transaction { ids } => self.transactions(&ids),
             Request::Body { commitment, offset, len } => self.body(&commitment, offset, len),
+            Request::Fraud { proof, offset, len } => self.0.frauds.chunk(&proof, offset, len),
+            Request::Frauds => {
+                let notices = self.0.frauds.notices();
+                Ok(notices.iter().flat_map(|notice| notice.encode()).collect())
+            }
+            // A full node has whole lines.
+            Request::Cells { .. } => Err(Refusal::NotFound),
         }
     }
 }

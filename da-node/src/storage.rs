@@ -16,10 +16,13 @@
 //! | `undecided` | height ‖ digest | what consensus may still decide |
 //! | `missing` | height | empty; present while a committed block's square is not here |
 //! | `candidates` | height ‖ header hash | a block this node voted for; its square is in `squares` |
+//! | `frauds` | proof hash | height ‖ header hash ‖ accusation (see `chain::Accusation`) |
+//! | `judged` | height | empty; present once the operator goes on in spite of that block's proof |
 //!
 //! Heights are u64 BE. A block, its commit, its state and its indexes are one synced batch: after a crash all of
 //! it is there or none. A write that fails is an error that stops the node.
 
+mod frauds;
 mod pooled;
 
 use std::{collections::BTreeSet, path::Path};
@@ -36,7 +39,7 @@ use tendermint_proto::v0_38::types::Commit as RawCommit;
 
 pub(crate) use pooled::Pooled;
 
-const FAMILIES: [&str; 15] = [
+const FAMILIES: [&str; 17] = [
     "meta",
     "blocks",
     "commits",
@@ -52,7 +55,11 @@ const FAMILIES: [&str; 15] = [
     "undecided",
     "candidates",
     "missing",
+    "frauds",
+    "judged",
 ];
+
+pub(crate) use frauds::StoredFraud;
 
 /// Memory for cached blocks of all column families.
 const BLOCK_CACHE_BYTES: usize = 32 << 20;

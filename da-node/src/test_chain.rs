@@ -1,4 +1,5 @@
-//! A chain of one validator for unit tests: blocks are made without consensus, and nobody signs their commits.
+//! A chain for unit tests, whose validators' keys are all at hand: blocks are made without consensus, and every
+//! validator signs every commit.
 
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
@@ -11,8 +12,9 @@ use chain::{
 use ed25519_consensus::SigningKey;
 use erasure::{Committer, ForeignKind, Namespace};
 use tendermint::{
-    Time, account,
+    Signature, Time, account,
     block::{self, Commit, CommitSig, Round, parts, signed_header::SignedHeader},
+    vote::{Type, ValidatorIndex, Vote},
 };
 
 /// What each account owns at genesis.
@@ -34,6 +36,10 @@ pub(crate) fn blob(id: u8, bytes: Vec<u8>) -> Arc<CheckedBlob> {
     Arc::new(CheckedBlob::check(&header, &[], bytes.into()).unwrap())
 }
 
+fn signers() -> impl Iterator<Item = SigningKey> {
+    (1..=4).map(|seed| SigningKey::from([seed; 32]))
+}
+
 pub(crate) struct TestChain {
     pub(crate) genesis: Genesis,
     parent: Parent,
@@ -42,16 +48,19 @@ pub(crate) struct TestChain {
 
 impl TestChain {
     pub(crate) fn new(chain_id: &str) -> Self {
-        let public_key = SigningKey::from([1; 32]).verification_key().to_bytes();
         let accounts = (1..=3).map(|seed| GenesisAccount { address: key(seed).address(), balance: FUNDS });
-        let validator =
-            GenesisValidator { name: "only".into(), public_key, power: 1, operator: key(100).address() };
+        let validators = signers().map(|signer| GenesisValidator {
+            name: "one of four".into(),
+            public_key: signer.verification_key().to_bytes(),
+            power: 1,
+            operator: key(100).address(),
+        });
         let genesis = Genesis {
             chain_id: chain_id.into(),
             time: Time::from_unix_timestamp(1_700_000_000, 0).unwrap(),
             parameters: Parameters::default(),
             accounts: accounts.collect(),
-            validators: vec![validator],
+            validators: validators.collect(),
         };
         let validators = genesis.validator_set().unwrap();
         let parent = Parent {
@@ -127,16 +136,35 @@ impl TestChain {
             .unwrap()
     }
 
-    /// Makes `valid` the head; gives a commit without signatures.
+    /// Makes `valid` the head; gives its commit.
     pub(crate) fn decide(&mut self, valid: &ValidBlock) -> Commit {
         let header = valid.block.header.clone();
         let part_set_header = parts::Header::new(1, header.hash()).unwrap();
-        let commit = Commit {
-            height: header.height,
-            round: Round::default(),
-            block_id: block::Id { hash: header.hash(), part_set_header },
-            signatures: vec![CommitSig::BlockIdFlagAbsent],
+        let block_id = block::Id { hash: header.hash(), part_set_header };
+        let sign = |(index, validator): (usize, &tendermint::validator::Info)| {
+            let signer =
+                signers().find(|signer| validator.pub_key.to_bytes() == signer.verification_key().to_bytes());
+            let vote = Vote {
+                vote_type: Type::Precommit,
+                height: header.height,
+                round: Round::default(),
+                block_id: Some(block_id),
+                timestamp: Some(header.time),
+                validator_address: validator.address,
+                validator_index: ValidatorIndex::try_from(index).unwrap(),
+                signature: None,
+                extension: Vec::new(),
+                extension_signature: None,
+            };
+            let signed = signer.unwrap().sign(&vote.into_signable_vec(header.chain_id.clone()));
+            CommitSig::BlockIdFlagCommit {
+                validator_address: validator.address,
+                timestamp: header.time,
+                signature: Signature::new(signed.to_bytes()).unwrap(),
+            }
         };
+        let signatures = self.parent.validators.validators().iter().enumerate().map(sign).collect();
+        let commit = Commit { height: header.height, round: Round::default(), block_id, signatures };
         self.parent.state_root = valid.update.root;
         self.parent.last = Some(SignedHeader::new(header, commit.clone()).unwrap());
         commit

@@ -128,7 +128,7 @@ impl Client {
             listen: config.listen.clone(),
             bootstrap: bootstrap(&chain)?,
             serves: Kept::SERVES.to_vec(),
-            topics: vec![Topic::Headers],
+            topics: vec![Topic::Headers, Topic::Fraud],
             ..network::Config::new(&chain.chain_id, Keypair::generate_ed25519())
         };
         let provider = Arc::new(Kept(Arc::downgrade(&store)));

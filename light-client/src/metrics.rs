@@ -25,6 +25,10 @@ pub struct Metrics {
     pub peers_dropped: Counter,
     /// Headers that a witness had, too.
     pub headers_witnessed: Counter,
+    /// Notices of fraud proofs.
+    pub fraud_notices: Counter,
+    /// Fraud proofs that were checked, whether they held or not.
+    pub fraud_proofs_judged: Counter,
     /// Alarms that a hook was told of.
     pub alarms_told: Counter,
     /// Attempts to tell a hook of an alarm that failed, and alarms that found the queue full.
@@ -56,6 +60,8 @@ impl Metrics {
             ("blocks_over_budget", "Blocks left out for the budget", &metrics.blocks_over_budget),
             ("peers_dropped", "Peers dropped for a wrong answer", &metrics.peers_dropped),
             ("headers_witnessed", "Headers that a witness had, too", &metrics.headers_witnessed),
+            ("fraud_notices", "Notices of fraud proofs", &metrics.fraud_notices),
+            ("fraud_proofs_judged", "Fraud proofs checked", &metrics.fraud_proofs_judged),
             ("alarms_told", "Alarms that a hook was told of", &metrics.alarms_told),
             ("alarms_failed", "Alarms that a hook was not told of", &metrics.alarms_failed),
         ] {

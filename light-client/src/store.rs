@@ -5,10 +5,13 @@
 //!  headers  height                        → (header hash, data root, signed, encoded light block)
 //!  reports  height                        → JSON of HeightReport
 //!  samples  (height, row, column, axis)   → encoded sample
+//!  frauds   proof hash                    → (height, header hash, encoded accusation)
 //! ```
 //!
 //! The file holds the client's secret seed and belongs to one chain. Each [`Batch`] is written
 //! whole or not at all, and is on disk when `apply` returns. A write that failed ends the client.
+
+mod frauds;
 
 use std::fs;
 use std::path::Path;
@@ -21,6 +24,9 @@ use thiserror::Error;
 use crate::halt::Halt;
 use crate::sampler::{Millis, Seed};
 use crate::status::HeightReport;
+
+use frauds::FRAUDS;
+pub(crate) use frauds::StoredFraud;
 
 /// The file in the home directory.
 const FILE: &str = "light.redb";
@@ -175,6 +181,7 @@ impl Store {
             write.open_table(HEADERS)?;
             write.open_table(REPORTS)?;
             write.open_table(SAMPLES)?;
+            write.open_table(FRAUDS)?;
             let mut meta = write.open_table(META)?;
             let known = meta.get(CHAIN)?.map(|name| name.value().to_vec());
             match known {

@@ -11,6 +11,7 @@
 //! [`Done`]. Order of shutdown: jobs, store, network, alarm hooks.
 
 mod following;
+mod fraud;
 mod reading;
 mod sampling;
 mod thrift;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chain::VerifiedHeader;
 use erasure::{Coordinates, Digest};
-use network::{Gossip, Kind, Network, Offence, PeerId, RequestError};
+use network::{Gossip, Kind, Network, Offence, PeerId, RequestError, Topic};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
@@ -40,6 +41,7 @@ use crate::sampler::{BlockSampler, Budget, Control, Fault, Millis};
 use crate::status::{BudgetReport, HeightReport, StateReport, Status, WireBytes, resident_bytes};
 use crate::store::{Batch, Store, StoreError};
 use following::{Followed, Gap, Hint};
+use fraud::{Accusers, Judged, Listed};
 use witness::Witnessed;
 
 /// How often deadlines are looked at, and what was verified is written.
@@ -77,6 +79,7 @@ pub(crate) struct Worker {
     batch: Batch,
     reports: BTreeMap<u64, HeightReport>,
     halted: Option<Halt>,
+    accusers: Accusers,
     ticked: Millis,
 
     // Following.
@@ -134,6 +137,8 @@ enum Done {
         result: Box<Result<Followed, FollowError>>,
     },
     Witnessed(Box<Witnessed>),
+    Judged(Box<Judged>),
+    Listed(Listed),
     SteppedBack {
         peer: PeerId,
         gap: Box<Gap>,
@@ -158,6 +163,7 @@ impl Worker {
             batch: Batch::default(),
             reports: reports.into_iter().map(|r| (r.height, r)).collect(),
             halted,
+            accusers: Accusers::new(),
             ticked: now,
             source: None,
             witnessed: None,
@@ -229,6 +235,7 @@ impl Worker {
                     Some(Command::Stop) | None => return Ok(()),
                 },
                 gossip = self.args.gossip.recv() => match gossip {
+                    Some(gossip) if gossip.topic == Topic::Fraud => self.noticed(gossip).await?,
                     Some(gossip) => self.hear(gossip).await,
                     None => return Err(ClientError::Network),
                 },
@@ -250,6 +257,7 @@ impl Worker {
                 self.follow(now);
                 self.step_back(now);
                 self.witness(now);
+                self.watch_for_fraud(now).await?;
                 self.sample(now).await?;
             }
         }
@@ -262,6 +270,8 @@ impl Worker {
             Done::Followed { peer, hint, result } => self.followed(peer, hint, *result).await?,
             Done::SteppedBack { peer, gap, result } => self.stepped_back(peer, *gap, *result).await?,
             Done::Witnessed(witnessed) => self.witnessed(*witnessed).await?,
+            Done::Judged(judged) => self.judged(*judged).await?,
+            Done::Listed(listed) => self.listed(listed).await?,
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ const PENDING_CONNECTIONS: u32 = 64;
 const STREAMS_PER_KIND: usize = 256;
 /// Inbound streams of a connection that have not named their protocol.
 const NEGOTIATING_STREAMS: usize = 64;
+/// Peers that notices of fraud proofs go to: all there are. They are rare and short, and minutes count.
+const FRAUD_MESH: usize = 512;
 /// Gossip messages that wait for a slow peer: 16 MiB at most.
 const GOSSIP_SEND_QUEUE: usize = 256;
 
@@ -61,6 +63,9 @@ pub(crate) struct Behaviour {
     headers: Exchange,
     transaction: Exchange,
     body: Exchange,
+    fraud: Exchange,
+    frauds: Exchange,
+    cells: Exchange,
 }
 
 impl Behaviour {
@@ -104,6 +109,9 @@ impl Behaviour {
             headers: exchange(Kind::Headers)?,
             transaction: exchange(Kind::Transaction)?,
             body: exchange(Kind::Body)?,
+            fraud: exchange(Kind::Fraud)?,
+            frauds: exchange(Kind::Frauds)?,
+            cells: exchange(Kind::Cells)?,
         })
     }
 
@@ -117,6 +125,9 @@ impl Behaviour {
             Kind::Headers => &mut self.headers,
             Kind::Transaction => &mut self.transaction,
             Kind::Body => &mut self.body,
+            Kind::Fraud => &mut self.fraud,
+            Kind::Frauds => &mut self.frauds,
+            Kind::Cells => &mut self.cells,
         }
     }
 }
@@ -142,6 +153,7 @@ pub(crate) fn swarm(config: &Config, metrics: &Metrics) -> Result<Swarm<Behaviou
 fn gossip(config: &Config) -> Result<GossipBehaviour, StartError> {
     let mesh = config.limits.gossip_mesh;
     let protocol = format!("/weft/{}/gossip/1", config.chain_id);
+    let fraud = Topic::Fraud.on_chain(&config.chain_id).hash();
     let settings = gossipsub::ConfigBuilder::default()
         .protocol_id(protocol, gossipsub::Version::V1_1)
         .validate_messages()
@@ -157,6 +169,10 @@ fn gossip(config: &Config) -> Result<GossipBehaviour, StartError> {
         .mesh_outbound_min(mesh / 4)
         .gossip_lazy(2)
         .connection_handler_queue_len(GOSSIP_SEND_QUEUE)
+        .mesh_n_for_topic(FRAUD_MESH, fraud.clone())
+        .mesh_n_low_for_topic(FRAUD_MESH / 2, fraud.clone())
+        .mesh_n_high_for_topic(FRAUD_MESH * 2, fraud.clone())
+        .mesh_outbound_min_for_topic(0, fraud)
         .build()
         .map_err(StartError::swarm)?;
     let topics = Topic::ALL.map(|topic| topic.on_chain(&config.chain_id).hash());

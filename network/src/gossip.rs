@@ -25,11 +25,13 @@ pub enum Topic {
     Pool,
     /// Validators' attestations.
     Attestations,
+    /// Notices of fraud proofs.
+    Fraud,
 }
 
 impl Topic {
     /// All topics.
-    pub const ALL: [Self; 3] = [Self::Headers, Self::Pool, Self::Attestations];
+    pub const ALL: [Self; 4] = [Self::Headers, Self::Pool, Self::Attestations, Self::Fraud];
 
     /// The name in the topic's name on the wire.
     #[must_use]
@@ -38,6 +40,7 @@ impl Topic {
             Self::Headers => "headers",
             Self::Pool => "pool",
             Self::Attestations => "attestations",
+            Self::Fraud => "fraud",
         }
     }
 

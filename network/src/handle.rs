@@ -212,6 +212,10 @@ impl Network {
         Ok((network, gossip_queue, started))
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// This node's id.
     #[must_use]
     pub const fn id(&self) -> PeerId {

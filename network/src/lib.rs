@@ -24,8 +24,10 @@
 //! * Nothing that a peer sends panics.
 
 mod behaviour;
+mod cells;
 mod codec;
 mod config;
+mod fraud;
 mod gossip;
 mod handle;
 mod metrics;
@@ -36,8 +38,12 @@ mod transport;
 mod wire;
 mod worker;
 
+pub use cells::{CellsError, HeldCell, decode_cells, encode_cells};
 pub use codec::FrameError;
 pub use config::{Config, ConfigError, Limits};
+pub use fraud::{
+    FraudNotice, FraudPull, FraudScreen, NoticeError, PullError, Refused, Standing, fraud_proof_hash,
+};
 pub use gossip::{Gossip, MAX_GOSSIP_BYTES, PublishError, Topic};
 pub use handle::{DialError, Ended, Network, RequestError, StartError};
 pub use libp2p::{
@@ -47,7 +53,7 @@ pub use libp2p::{
 pub use metrics::{Metrics, Traffic};
 pub use peers::{Offence, PeerInfo};
 pub use request::{
-    Answer, Kind, MAX_BODY_CHUNK_BYTES, MAX_HEADERS, MAX_RANGE_SHARES, MAX_TRANSACTION_IDS, OutOfBounds,
-    Provider, Refusal, Request, ServesNothing,
+    Answer, Kind, MAX_BODY_CHUNK_BYTES, MAX_CELLS, MAX_FRAUD_CHUNK_BYTES, MAX_FRAUDS, MAX_HEADERS,
+    MAX_RANGE_SHARES, MAX_TRANSACTION_IDS, OutOfBounds, Provider, Refusal, Request, ServesNothing,
 };
 pub use wire::WireError;

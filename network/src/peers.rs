@@ -61,12 +61,11 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) const fn new(limits: &Limits, now: Instant) -> Self {
-        Self {
-            bytes_per_second: limits.peer_bytes_per_second,
-            burst_bytes: limits.peer_burst_bytes,
-            debt_bytes: 0,
-            at: now,
-        }
+        Self::of(limits.peer_bytes_per_second, limits.peer_burst_bytes, now)
+    }
+
+    pub(crate) const fn of(bytes_per_second: u64, burst_bytes: u64, now: Instant) -> Self {
+        Self { bytes_per_second, burst_bytes, debt_bytes: 0, at: now }
     }
 
     /// Charges `bytes` if the debt is below the burst; says whether it was.

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use libp2p::PeerId;
 use thiserror::Error;
 
+use crate::{cells::CELL_BYTES, fraud::FraudNotice};
+
 /// Most shares that one [`Request::Range`] asks for: 4 MiB, the default limit of a blob.
 pub const MAX_RANGE_SHARES: u32 = 8_192;
 /// Most headers that one [`Request::Headers`] asks for.
@@ -16,8 +18,14 @@ pub const MAX_HEADERS: u32 = 64;
 pub const MAX_TRANSACTION_IDS: usize = 256;
 /// Most bytes that one [`Request::Body`] asks for.
 pub const MAX_BODY_CHUNK_BYTES: u32 = 1 << 20;
+/// Most bytes that one [`Request::Fraud`] asks for.
+pub const MAX_FRAUD_CHUNK_BYTES: u32 = 1 << 20;
+/// Most announcements that answer [`Request::Frauds`].
+pub const MAX_FRAUDS: usize = 16;
+/// Most cells that answer [`Request::Cells`]: five times what certainty of 1 − 2⁻⁸⁰ takes.
+pub const MAX_CELLS: usize = 1_024;
 /// Last line of the widest extended square (k = 512).
-const MAX_LINE: u64 = 1_023;
+pub(crate) const MAX_LINE: u64 = 1_023;
 
 /// A question to a peer. What an answer's bytes hold is the caller's and the provider's business.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +92,22 @@ pub enum Request {
         /// How many, 1 to [`MAX_BODY_CHUNK_BYTES`].
         len: u32,
     },
+    /// A chunk of a fraud proof; see [`FraudNotice`](crate::FraudNotice).
+    Fraud {
+        /// [`fraud_proof_hash`](crate::fraud_proof_hash).
+        proof: [u8; 32],
+        /// First byte.
+        offset: u32,
+        /// How many, 1 to [`MAX_FRAUD_CHUNK_BYTES`].
+        len: u32,
+    },
+    /// The notices of all fraud proofs that the peer holds, latest first.
+    Frauds,
+    /// Which cells of a block the peer holds; see [`encode_cells`](crate::encode_cells).
+    Cells {
+        /// Block.
+        height: u64,
+    },
 }
 
 /// A request's kind: each has its own protocol, limits and deadline.
@@ -98,6 +122,9 @@ pub enum Kind {
     Headers,
     Transaction,
     Body,
+    Fraud,
+    Frauds,
+    Cells,
 }
 
 /// An answer that is no answer.
@@ -171,6 +198,9 @@ impl Request {
             Self::Headers { .. } => Kind::Headers,
             Self::Transaction { .. } => Kind::Transaction,
             Self::Body { .. } => Kind::Body,
+            Self::Fraud { .. } => Kind::Fraud,
+            Self::Frauds => Kind::Frauds,
+            Self::Cells { .. } => Kind::Cells,
         }
     }
 
@@ -190,10 +220,11 @@ impl Request {
                 within("index", 0, MAX_LINE, u64::from(*index))
             }
             Self::Range { count, .. } => within("count", 1, u64::from(MAX_RANGE_SHARES), u64::from(*count)),
-            Self::Index { .. } | Self::Header { .. } => Ok(()),
+            Self::Index { .. } | Self::Header { .. } | Self::Frauds | Self::Cells { .. } => Ok(()),
             Self::Headers { count, .. } => within("count", 1, u64::from(MAX_HEADERS), u64::from(*count)),
             Self::Transaction { ids } => within("ids", 1, MAX_TRANSACTION_IDS as u64, ids.len() as u64),
             Self::Body { len, .. } => within("len", 1, u64::from(MAX_BODY_CHUNK_BYTES), u64::from(*len)),
+            Self::Fraud { len, .. } => within("len", 1, u64::from(MAX_FRAUD_CHUNK_BYTES), u64::from(*len)),
         }
     }
 }
@@ -204,7 +235,7 @@ fn within(field: &'static str, min: u64, max: u64, got: u64) -> Result<(), OutOf
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Sample,
         Self::Line,
         Self::Range,
@@ -213,6 +244,9 @@ impl Kind {
         Self::Headers,
         Self::Transaction,
         Self::Body,
+        Self::Fraud,
+        Self::Frauds,
+        Self::Cells,
     ];
 
     /// The name in the protocol's name.
@@ -227,6 +261,9 @@ impl Kind {
             Self::Headers => "headers",
             Self::Transaction => "transaction",
             Self::Body => "body",
+            Self::Fraud => "fraud",
+            Self::Frauds => "frauds",
+            Self::Cells => "cells",
         }
     }
 
@@ -255,12 +292,15 @@ impl Kind {
             Self::Headers => 4 << 20,
             Self::Transaction => 2 << 20,
             Self::Body => MAX_BODY_CHUNK_BYTES as usize + 64,
+            Self::Fraud => MAX_FRAUD_CHUNK_BYTES as usize + 64,
+            Self::Frauds => MAX_FRAUDS * FraudNotice::BYTES,
+            Self::Cells => MAX_CELLS * CELL_BYTES,
         }
     }
 
     /// Whether answers are small enough for the short deadline.
     pub(crate) const fn is_small(self) -> bool {
-        matches!(self, Self::Sample | Self::Header | Self::Transaction)
+        matches!(self, Self::Sample | Self::Header | Self::Transaction | Self::Frauds | Self::Cells)
     }
 
     /// The name of the kind's protocol on a chain.

@@ -124,6 +124,19 @@ struct BodyMessage {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct FraudMessage {
+    #[prost(bytes = "bytes", tag = "1")]
+    proof: Bytes,
+    #[prost(uint32, tag = "2")]
+    offset: u32,
+    #[prost(uint32, tag = "3")]
+    len: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EmptyMessage {}
+
+#[derive(Clone, PartialEq, Message)]
 struct AnswerMessage {
     #[prost(oneof = "Outcome", tags = "1, 2")]
     outcome: Option<Outcome>,
@@ -152,7 +165,9 @@ pub(crate) fn encode_request(request: &Request) -> Bytes {
         Request::Range { height, start, count } => {
             RangeMessage { height: *height, start: *start, count: *count }.encode_to_vec()
         }
-        Request::Index { height } => HeightMessage { height: *height }.encode_to_vec(),
+        Request::Index { height } | Request::Cells { height } => {
+            HeightMessage { height: *height }.encode_to_vec()
+        }
         Request::Header { height, known } => {
             let known = known.map_or_else(Bytes::new, |known| Bytes::copy_from_slice(&known));
             HeaderMessage { height: *height, known }.encode_to_vec()
@@ -163,6 +178,10 @@ pub(crate) fn encode_request(request: &Request) -> Bytes {
             BodyMessage { commitment: Bytes::copy_from_slice(commitment), offset: *offset, len: *len }
                 .encode_to_vec()
         }
+        Request::Fraud { proof, offset, len } => {
+            FraudMessage { proof: Bytes::copy_from_slice(proof), offset: *offset, len: *len }.encode_to_vec()
+        }
+        Request::Frauds => EmptyMessage {}.encode_to_vec(),
     };
     bytes.into()
 }
@@ -220,7 +239,21 @@ pub(crate) fn decode_request(kind: Kind, bytes: impl Buf) -> Result<Request, Wir
                 len: message.len,
             }
         }
+        Kind::Fraud => {
+            let message = FraudMessage::decode(bytes)?;
+            let proof = hash("proof", &message.proof)?;
+            Request::Fraud { proof, offset: message.offset, len: message.len }
+        }
+        Kind::Frauds => {
+            EmptyMessage::decode(bytes)?;
+            Request::Frauds
+        }
+        Kind::Cells => Request::Cells { height: HeightMessage::decode(bytes)?.height },
     })
+}
+
+fn hash(field: &'static str, bytes: &[u8]) -> Result<[u8; 32], WireError> {
+    bytes.try_into().map_err(|_| WireError::Length { field, expected: "32", got: bytes.len() })
 }
 
 pub(crate) fn encode_answer(answer: Answer) -> Bytes {
@@ -246,11 +279,6 @@ pub(crate) fn decode_answer(bytes: impl Buf) -> Result<Answer, WireError> {
     }
 }
 
-fn hash(field: &'static str, bytes: &[u8]) -> Result<[u8; 32], WireError> {
-    let got = bytes.len();
-    bytes.try_into().map_err(|_| WireError::Length { field, expected: "32", got })
-}
-
 fn narrow_u16(field: &'static str, got: u32) -> Result<u16, WireError> {
     u16::try_from(got).map_err(|_| WireError::Number { field, limit: u32::from(u16::MAX), got })
 }
@@ -263,7 +291,7 @@ fn narrow_u8(field: &'static str, got: u32) -> Result<u8, WireError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test panics")]
     use super::*;
-    use crate::request::{MAX_BODY_CHUNK_BYTES, MAX_TRANSACTION_IDS};
+    use crate::request::{MAX_BODY_CHUNK_BYTES, MAX_FRAUD_CHUNK_BYTES, MAX_TRANSACTION_IDS};
 
     fn largest(kind: Kind) -> Request {
         match kind {
@@ -275,6 +303,9 @@ mod tests {
             Kind::Headers => Request::Headers { from: u64::MAX, count: 64 },
             Kind::Transaction => Request::Transaction { ids: vec![[7; 32]; MAX_TRANSACTION_IDS] },
             Kind::Body => Request::Body { commitment: [9; 32], offset: u64::MAX, len: MAX_BODY_CHUNK_BYTES },
+            Kind::Fraud => Request::Fraud { proof: [9; 32], offset: u32::MAX, len: MAX_FRAUD_CHUNK_BYTES },
+            Kind::Frauds => Request::Frauds,
+            Kind::Cells => Request::Cells { height: u64::MAX },
         }
     }
 
@@ -326,7 +357,7 @@ mod tests {
             decode_request(Kind::Sample, row.encode_to_vec().as_slice()),
             Err(WireError::Number { got: 65_536, .. })
         ));
-        for (kind, bytes) in [(Kind::Transaction, 33), (Kind::Body, 31)] {
+        for (kind, bytes) in [(Kind::Transaction, 33), (Kind::Body, 31), (Kind::Fraud, 33)] {
             let message = TransactionMessage { ids: vec![0; bytes].into() };
             assert!(matches!(
                 decode_request(kind, message.encode_to_vec().as_slice()),

@@ -6,6 +6,7 @@ mod devnet;
 mod doctor;
 mod init;
 mod keys;
+mod resume;
 mod run;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -18,9 +19,14 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
+use crate::fraud::Convicted;
+
 const AFTER_HELP: &str = "\
 Logs go to stderr; RUST_LOG chooses them (for instance RUST_LOG=debug), --log-json writes them as JSON.
-Exit codes: 0 done, 1 failed, 2 wrong usage.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 stopped after a block was proven wrong (docs/fraud-runbook.md).";
+
+/// Exit code of a node that a fraud proof halted: a supervisor must not take it for a crash.
+const HALTED: u8 = 3;
 
 /// What is logged unless RUST_LOG says otherwise: this project's own events, and the engine's and libp2p's warnings,
 /// but for those of the engine's discovery, which tells of every connection that a restarted peer closed.
@@ -76,6 +82,8 @@ enum Command {
     ///
     /// What others may know of a node's keys; the secrets stay in its folder.
     Keys(keys::Args),
+    /// Let a node go on that a fraud proof halted, in spite of the proof
+    Resume(resume::Args),
     /// Look for what would keep a node from working: settings, keys, disk, clock, ports, peers
     ///
     /// Changes nothing; says what to do about what it finds. Exit code 1 if something must be mended.
@@ -88,7 +96,9 @@ pub fn main() -> ExitCode {
     let logged = match cli.command {
         Command::Demo(_) | Command::Devnet(_) => "error",
         Command::Dev(_) => LOGGED_ALONE,
-        Command::Init(_) | Command::Run(_) | Command::Keys(_) | Command::Doctor(_) => LOGGED,
+        Command::Init(_) | Command::Run(_) | Command::Keys(_) | Command::Resume(_) | Command::Doctor(_) => {
+            LOGGED
+        }
     };
     start_logs(cli.log_json, logged);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
@@ -104,6 +114,7 @@ pub fn main() -> ExitCode {
             Command::Devnet(args) => devnet::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Keys(args) => keys::run(&args),
+            Command::Resume(args) => resume::run(&args),
             Command::Doctor(args) => doctor::run(args).await,
         }
     });
@@ -113,7 +124,7 @@ pub fn main() -> ExitCode {
 
 fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("da-node: {error:#}");
-    ExitCode::FAILURE
+    if error.is::<Convicted>() { ExitCode::from(HALTED) } else { ExitCode::FAILURE }
 }
 
 fn start_logs(json: bool, default: &str) {

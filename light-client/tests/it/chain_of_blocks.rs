@@ -130,7 +130,7 @@ impl Chain {
             data_hash: Some(Hash::Sha256(data_root)),
             validators_hash: validators.hash(),
             next_validators_hash: next_validators.hash(),
-            consensus_hash: Hash::Sha256([3; 32]),
+            consensus_hash: chain::Parameters::default().hash(),
             app_hash: vec![4; 32].try_into().unwrap(),
             last_results_hash: empty,
             evidence_hash: empty,

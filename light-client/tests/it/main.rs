@@ -8,6 +8,7 @@ mod binary;
 mod budget;
 mod chain_of_blocks;
 mod following;
+mod fraud;
 mod link;
 mod node;
 mod restart;

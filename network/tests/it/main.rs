@@ -3,6 +3,7 @@
 
 mod adversary;
 mod connections;
+mod fraud;
 mod gossip;
 mod malformed;
 mod requests;

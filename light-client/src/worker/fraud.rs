@@ -1,0 +1,248 @@
+//! Fraud proofs: notices are screened, proofs pulled, judged, and acted upon.
+//!
+//! ```text
+//!  gossip, peers' lists ── notice ─▶ FraudScreen ── pull ─▶ Accusation::verify(own header) ─▶ halt
+//! ```
+//!
+//! A proof counts only against a header that this client verified itself. What a flood of notices may
+//! cost is bounded by [`FraudScreen`]; whoever sends a proof that does not hold is dropped.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chain::{Accusation, ProvenFraud, VerifiedHeader};
+use network::{
+    FraudNotice, FraudPull, FraudScreen, Gossip, Kind, Network, Offence, PeerId, PullError, Request, Standing,
+};
+use thiserror::Error;
+
+use super::{Done, Worker};
+use crate::client::ClientError;
+use crate::halt::HaltReason;
+use crate::sampler::Millis;
+use crate::store::{StoreError, StoredFraud};
+
+/// Longest proof that is pulled: a blob of the default limit four times over. Proofs are held in memory
+/// while they are judged, one of dialled peers and one of strangers at a time.
+const MAX_PROOF_BYTES: u32 = 16 << 20;
+
+/// Heights ahead of the trusted one at which a notice is worth waiting for the header.
+const AHEAD: u64 = 64;
+
+/// How often notices of headers to come are looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Whose notices are followed up.
+pub(super) struct Accusers {
+    screen: FraudScreen,
+    /// Peers that were asked for their list since they connected.
+    listed: HashSet<PeerId>,
+    look_at: Millis,
+}
+
+/// What became of a proof.
+pub(super) struct Judged {
+    pull: FraudPull,
+    result: Result<(Box<ProvenFraud>, Bytes), Fault>,
+}
+
+/// A peer's answer to [`Request::Frauds`].
+pub(super) struct Listed {
+    peer: PeerId,
+    notices: Option<Vec<FraudNotice>>,
+}
+
+/// A proof that was not had, or does not hold.
+#[derive(Debug, Error)]
+enum Fault {
+    #[error("it announced a fraud proof: {0}")]
+    Pull(#[from] PullError),
+    #[error("it sent a fraud proof that does not hold: {0}")]
+    Wrong(String),
+    #[error("the check of a fraud proof ended early")]
+    Ended,
+}
+
+impl Accusers {
+    pub(super) fn new() -> Self {
+        Self {
+            screen: FraudScreen::new(MAX_PROOF_BYTES, Instant::now()),
+            listed: HashSet::new(),
+            look_at: Millis::default(),
+        }
+    }
+}
+
+impl Worker {
+    /// Takes in gossip about fraud.
+    pub(super) async fn noticed(&mut self, gossip: Gossip) -> Result<(), StoreError> {
+        let peer = gossip.source;
+        match FraudNotice::decode(&gossip.data) {
+            Ok(notice) => {
+                let dialled = self.dialled(peer);
+                self.offer(FraudPull { notice, peer, dialled, gossip: Some(gossip) }).await
+            }
+            Err(error) => {
+                self.args.network.reject(gossip).await;
+                self.drop_peer(peer, Offence::BadGossip, error.to_string()).await;
+                Ok(())
+            }
+        }
+    }
+
+    fn dialled(&self, id: PeerId) -> bool {
+        self.args.network.peers().iter().any(|peer| peer.id == id && peer.outbound)
+    }
+
+    async fn offer(&mut self, pull: FraudPull) -> Result<(), StoreError> {
+        self.args.metrics.fraud_notices.inc();
+        let (peer, gossip) = (pull.peer, pull.gossip.clone());
+        let standing = self.standing(&pull.notice)?;
+        let offered = self.accusers.screen.offer(pull, standing, Instant::now());
+        let Err(refused) = offered else {
+            return Ok(());
+        };
+        if let Some(gossip) = gossip {
+            self.args.network.ignore(gossip).await;
+        }
+        if let Some(offence) = refused.offence() {
+            self.drop_peer(peer, offence, format!("it announced a fraud proof: {refused}")).await;
+        }
+        Ok(())
+    }
+
+    fn standing(&self, notice: &FraudNotice) -> Result<Standing, StoreError> {
+        if self.halted.is_some() {
+            return Ok(Standing::Foreign);
+        }
+        if let Some(known) = self.known(notice.height)? {
+            let own = known.hash() == notice.header;
+            return Ok(if own { Standing::Committed } else { Standing::Foreign });
+        }
+        let trusted = self.args.trusted.as_ref().map_or(0, VerifiedHeader::height);
+        let ahead = (trusted + 1..=trusted + AHEAD).contains(&notice.height);
+        // Just verified and not written yet, or about to be fetched.
+        let unwritten = self.batch.headers.iter().any(|header| header.height == notice.height);
+        let in_gap = |gap: &super::Gap| (gap.floor..gap.cursor.height()).contains(&notice.height);
+        let coming = ahead || unwritten || self.stepping || self.gaps.iter().any(in_gap);
+        Ok(if coming { Standing::Ahead } else { Standing::Foreign })
+    }
+
+    /// Pulls what is next, asks new peers for their lists, and looks again at notices of headers to come.
+    pub(super) async fn watch_for_fraud(&mut self, now: Millis) -> Result<(), StoreError> {
+        if self.halted.is_some() {
+            return Ok(());
+        }
+        self.ask_for_lists();
+        if now >= self.accusers.look_at {
+            self.accusers.look_at = now.after(LOOK_AGAIN);
+            let tip = self.args.trusted.as_ref().map_or(0, VerifiedHeader::height);
+            for pull in self.accusers.screen.caught_up(tip, Instant::now()) {
+                self.offer(pull).await?;
+            }
+        }
+        while let Some(pull) = self.accusers.screen.next_pull() {
+            let Some(header) = self.known(pull.notice.height)? else {
+                self.accusers.screen.done(&pull, false);
+                continue;
+            };
+            let network = self.args.network.clone();
+            self.jobs.spawn(async move {
+                let result = check(&network, &pull, header).await;
+                Done::Judged(Box::new(Judged { pull, result }))
+            });
+        }
+        Ok(())
+    }
+
+    fn ask_for_lists(&mut self) {
+        let peers = self.peers(Kind::Frauds);
+        self.accusers.listed.retain(|listed| peers.contains(listed));
+        for peer in peers {
+            if self.args.trusted.is_some() && self.accusers.listed.insert(peer) {
+                let network = self.args.network.clone();
+                self.jobs.spawn(async move {
+                    let answer = network.request(peer, Request::Frauds).await.unwrap_or_default();
+                    Done::Listed(Listed { peer, notices: FraudNotice::decode_list(&answer).ok() })
+                });
+            }
+        }
+    }
+
+    pub(super) async fn listed(&mut self, Listed { peer, notices }: Listed) -> Result<(), StoreError> {
+        let Some(notices) = notices else {
+            let reason = "its list of fraud proofs is none".to_owned();
+            self.drop_peer(peer, Offence::Malformed, reason).await;
+            return Ok(());
+        };
+        let dialled = self.dialled(peer);
+        for notice in notices {
+            self.offer(FraudPull { notice, peer, dialled, gossip: None }).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn judged(&mut self, Judged { pull, result }: Judged) -> Result<(), ClientError> {
+        let judged = !matches!(result, Err(Fault::Pull(_) | Fault::Ended));
+        self.args.metrics.fraud_proofs_judged.inc_by(u64::from(judged));
+        self.accusers.screen.done(&pull, judged);
+        let fault = match result {
+            Ok((proven, accusation)) => {
+                self.convict(&proven, &accusation).await?;
+                if let Some(gossip) = pull.gossip {
+                    // Whoever hears it from here asks for the proof, which is kept by now.
+                    self.args.network.accept(gossip).await;
+                }
+                return Ok(());
+            }
+            Err(fault) => fault,
+        };
+        let offence = match &fault {
+            Fault::Pull(error) => error.offence(),
+            Fault::Wrong(_) => Some(Offence::WrongProof),
+            Fault::Ended => None,
+        };
+        if let Some(gossip) = pull.gossip {
+            self.args.network.reject(gossip).await;
+        }
+        if let Some(offence) = offence {
+            self.drop_peer(pull.peer, offence, fault.to_string()).await;
+        }
+        Ok(())
+    }
+
+    /// Keeps the proof, to be served to others, and follows no further.
+    async fn convict(&mut self, proven: &ProvenFraud, accusation: &Bytes) -> Result<(), ClientError> {
+        let (height, header) = (proven.height(), proven.header_hash());
+        let (proof, accusation) = (network::fraud_proof_hash(accusation), accusation.to_vec());
+        let kind = proven.fraud().proof().to_string();
+        let evidence = serde_json::json!({
+            "chain_id": self.args.chain_id,
+            "height": height,
+            "header": hex::encode(header),
+            "fraud": kind,
+            "proof": hex::encode(proof),
+            "accusation": hex::encode(&accusation),
+        });
+        let store = self.args.store.clone();
+        let fraud = StoredFraud { height, header, proof, accusation };
+        let kept = tokio::task::spawn_blocking(move || store.put_fraud(&fraud));
+        kept.await.map_err(|_| StoreError::Damaged("writer"))??;
+        self.halt(height, height, HaltReason::Fraud { kind }, &evidence).await
+    }
+}
+
+async fn check(
+    network: &Network,
+    pull: &FraudPull,
+    header: VerifiedHeader,
+) -> Result<(Box<ProvenFraud>, Bytes), Fault> {
+    let bytes = network.pull_fraud(pull.peer, &pull.notice).await?;
+    let work = move || {
+        let accusation = Accusation::decode(&bytes).map_err(|error| Fault::Wrong(error.to_string()))?;
+        let proven = accusation.verify(&header).map_err(|error| Fault::Wrong(error.to_string()))?;
+        Ok((Box::new(proven), bytes))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Ended)?
+}
