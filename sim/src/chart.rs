@@ -53,6 +53,7 @@ impl Axis {
         self
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a plot is to look at, and no part of an answer")]
     fn place(&self, value: f64) -> f64 {
         if self.logarithmic { value.log10().max(LOWEST) } else { value }
     }

@@ -43,6 +43,17 @@ impl Rng {
         (self.next() as f64) < percent / 100.0 * 18_446_744_073_709_551_616.0
     }
 
+    /// A number from 0 on, as often as its share of all says.
+    pub(crate) fn pick(&mut self, shares: &[u64]) -> usize {
+        let mut place = self.below(shares.iter().sum());
+        let found = shares.iter().position(|share| {
+            let here = place < *share;
+            place = place.wrapping_sub(*share);
+            here
+        });
+        found.unwrap_or(0)
+    }
+
     /// Puts the items in random order.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {

@@ -4,17 +4,24 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use erasure::Width;
-use sim::{Axis, Carries, Case, Chart, Consensus, Drawn, Mark, Pace, Processing};
+use sim::{
+    Axis, Carries, Case, Chart, Consensus, Distance, Drawn, Mark, Pace, Processing, Scenario, Timeouts,
+};
 
 use super::output::{Output, progress, width};
 
 /// How fast are blocks decided, by validators, block size and bandwidth?
 ///
-/// Runs Tendermint's normal case over a gossip mesh with measured latencies between ten regions, once with
-/// proposals that carry digests while bodies travel ahead, and once with whole blocks in the proposals. Writes
-/// consensus.json, consensus.csv and consensus.svg (which shows the largest number of validators).
+/// Runs a model of Tendermint over a gossip mesh with measured latencies between ten regions (published by IBM
+/// Cloud), once with proposals that carry digests while bodies travel ahead, and once with whole blocks in the
+/// proposals. Writes consensus.json, consensus.csv and consensus.svg (which shows the largest number of
+/// validators).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Packet loss, and what happens to validators and regions; see sim/scenarios. Its other numbers are not used.
+    /// Default: a good day, scenarios/calm.toml.
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
     /// Numbers of validators.
     #[arg(long, value_name = "N,…", default_value = "4,30,100", value_delimiter = ',',
         value_parser = clap::value_parser!(u16).range(1..=1_000))]
@@ -29,9 +36,12 @@ pub(crate) struct Args {
     /// Shortest time between two proposals; the chain's default is 1000.
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(..=60_000))]
     interval_ms: u64,
-    /// The benchmarks' JSON with the time of a commit; without the file, a documented default.
+    /// The benchmarks' JSON with the time of a commit; without the file, what sim/processing.toml says.
     #[arg(long, value_name = "FILE", default_value = "target/bench/erasure.json")]
     benchmarks: PathBuf,
+    /// Blocks of a run that are counted.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    blocks: u32,
     /// Runs of each, with networks of their own.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     runs: u32,
@@ -44,11 +54,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let question = Consensus {
+        scenario: args.scenario.as_deref().map_or_else(Scenario::calm, Scenario::read)?,
+        distance: Distance::World,
         validators: args.validators.clone(),
         widths: args.widths.clone(),
         mbits: args.mbits.clone(),
         interval_ms: args.interval_ms,
+        timeouts: Timeouts::default(),
         processing: Processing::read(&args.benchmarks)?,
+        blocks: args.blocks,
         runs: args.runs,
         seed: args.seed,
     };
@@ -68,14 +82,15 @@ fn name(carries: Carries) -> &'static str {
 
 fn chart(question: &Consensus, answer: &Pace) -> Chart {
     let most = question.validators.iter().copied().max().unwrap_or(0);
+    let Pace { about, interval_ms, blocks, runs, seed, .. } = answer;
     let mut chart = Chart::new(
-        "Time from one proposal to the next",
+        "Throughput of full blocks",
         format!(
-            "{most} validators in ten regions, full blocks, at least {} ms apart; {} runs, seed {}",
-            answer.interval_ms, answer.runs, answer.seed
+            "{about}; {most} validators in ten regions, at least {interval_ms} ms between proposals; \
+             {runs} runs of {blocks} blocks, seed {seed}"
         ),
-        Axis::logarithmic("megabytes in a block"),
-        Axis::logarithmic("milliseconds"),
+        Axis::logarithmic("block size, MB"),
+        Axis::plain("throughput, MB/s"),
     );
     for carries in [Carries::Digests, Carries::Bodies] {
         for mbit in &question.mbits {
@@ -83,8 +98,9 @@ fn chart(question: &Consensus, answer: &Pace) -> Chart {
                 .cases
                 .iter()
                 .filter(|case| case.carries == carries && case.mbit == *mbit && case.validators == most);
-            let marks =
-                cases.map(|case| Mark::within(case.block_bytes as f64 / 1e6, case.block_ms, case.interval));
+            let marks = cases.filter_map(|case| {
+                Some(Mark::exact(case.block_bytes as f64 / 1e6, case.megabytes_per_second?))
+            });
             chart = chart.with(format!("{}, {mbit} Mbit/s", name(carries)), Drawn::Both, marks.collect());
         }
     }
@@ -92,20 +108,25 @@ fn chart(question: &Consensus, answer: &Pace) -> Chart {
 }
 
 fn render(answer: &Pace) -> String {
+    let Processing { commit_source, vote_source, .. } = &answer.processing;
     let mut text = format!(
-        "work         {:.1} ns a byte ({})\n",
-        answer.processing.nanos_per_byte, answer.processing.source
+        "scenario     {}\ncommits      {commit_source}\nvotes        {vote_source}\n\n\
+         carries      validators  Mbit/s     MB   block ms  (95% interval)   decision ms  failed rounds    MB/s\n",
+        answer.about
     );
-    for Case { carries, validators, mbit, block_bytes, block_ms, interval, megabytes_per_second, .. } in
-        &answer.cases
-    {
+    for case in &answer.cases {
+        let Case { carries, validators, mbit, block_bytes, failed_rounds, .. } = case;
+        let number = |value: Option<f64>, decimals: usize| {
+            value.map_or("none".to_owned(), |value| format!("{value:.decimals$}"))
+        };
+        let between = case.interval.map_or(String::new(), |at| format!("({:.0} to {:.0})", at.low, at.high));
         text += &format!(
-            "{:12} {validators:4} validators, {mbit:5} Mbit/s, {:6.1} MB: {block_ms:7.0} ms ({:.0} to {:.0}), \
-             {megabytes_per_second:.2} MB/s\n",
+            "{:12} {validators:10} {mbit:7} {:6.1} {:>10}  {between:<15} {:>12} {failed_rounds:>14.2} {:>7}\n",
             name(*carries),
             *block_bytes as f64 / 1e6,
-            interval.low,
-            interval.high
+            number(case.block_ms, 0),
+            number(case.decision_ms, 0),
+            number(case.megabytes_per_second, 2),
         );
     }
     text

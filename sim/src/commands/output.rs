@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sim::Chart;
 
@@ -54,4 +55,28 @@ pub(crate) fn progress(length: u64, things: &str) -> anyhow::Result<ProgressBar>
 pub(crate) fn width(text: &str) -> anyhow::Result<erasure::Width> {
     let k: u32 = text.parse()?;
     Ok(erasure::Width::new(k)?)
+}
+
+/// What a question costs on this machine: printed, and no part of the answer.
+pub(crate) struct Timed(Instant);
+
+impl Timed {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The cost of an answer that took this many events.
+    pub(crate) fn stop(&self, events: u64) -> String {
+        let rate = events as f64 / self.0.elapsed().as_secs_f64() / 1e6;
+        let memory =
+            peak_memory().map_or(String::new(), |bytes| format!("; {} of memory at most", HumanBytes(bytes)));
+        format!("cost         {} events, {rate:.1} million/s{memory}\n", HumanCount(events))
+    }
+}
+
+/// The most memory that this process has had, where Linux says so.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }

@@ -2,12 +2,14 @@
 //!
 //! | module | numbers | from |
 //! | --- | --- | --- |
-//! | `sampling` | samples for a confidence, detection, Common Prefix's audit, PeerDAS | arXiv:1809.09044; consensus-specs |
-//! | `recovery` | clients that rebuild a block, patterns, peeling thresholds | arXiv:1809.09044, table 1; celestia-node |
+//! | `sampling` | samples for a confidence, detection, Common Prefix's audit, PeerDAS, ZODA | arXiv:1809.09044; consensus-specs |
+//! | `recovery` | clients that rebuild a block, patterns, peeling thresholds | arXiv:1809.09044, table 1; celestia-node; das-research |
 //! | `disclosure` | clients fooled by selective disclosure | Monte-Carlo of the paper's two models |
 //! | `market` | fee steps | EIP-4844, EIP-7691 |
+//! | `engine` | block times, an absent proposer's turn | Malachite, measured |
 
 mod disclosure;
+mod engine;
 mod market;
 mod recovery;
 mod sampling;
@@ -65,7 +67,7 @@ impl Check {
 pub fn checks(progress: &dyn Fn(u64)) -> anyhow::Result<Vec<Check>> {
     let mut checks = Vec::new();
     let parts: [fn() -> anyhow::Result<Vec<Check>>; PARTS] =
-        [sampling::checks, recovery::checks, disclosure::checks, market::checks];
+        [sampling::checks, recovery::checks, disclosure::checks, market::checks, engine::checks];
     for part in parts {
         checks.extend(part()?);
         progress(1);
@@ -74,4 +76,4 @@ pub fn checks(progress: &dyn Fn(u64)) -> anyhow::Result<Vec<Check>> {
 }
 
 /// How many parts [`checks`] has.
-pub const PARTS: usize = 4;
+pub const PARTS: usize = 5;

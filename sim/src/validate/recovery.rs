@@ -37,6 +37,11 @@ const THEIR_SQUARES: f64 = 150.0;
 /// Percent of cells lost at k = 32, and the share of squares recovered.
 const RECOVERED: [(f64, f64); 5] = [(55.0, 1.0), (60.0, 0.98), (62.0, 0.62), (65.0, 0.003), (70.0, 0.0)];
 
+/// codex-storage's das-research at c53043b, 64 × 64 cells: failures asked for, and whether blocks were recovered. It
+/// draws twice and ORs what arrives, so that the share lost is the square of what is asked for.
+const DAS_RESEARCH: [(f64, &str); 5] =
+    [(0.0, "yes"), (40.0, "yes"), (60.0, "yes"), (70.0, "yes"), (80.0, "no")];
+
 pub(super) fn checks() -> anyhow::Result<Vec<Check>> {
     let mut checks = Vec::new();
     for (k, row) in WORST_CASE {
@@ -67,6 +72,15 @@ pub(super) fn checks() -> anyhow::Result<Vec<Check>> {
         let recovered = map(squares, |seed| Peeling::survives(width, loss, seed));
         let ours = recovered.into_iter().filter(|survived| *survived).count() as f64 / squares as f64;
         checks.push(Check::near(format!("recovered after {loss}% loss, k = 32"), target, ours, 0.03, 3));
+    }
+    for (nominal, target) in DAS_RESEARCH {
+        let squares = 200;
+        let effective = nominal * nominal / 100.0;
+        let recovered = map(squares, |seed| Peeling::survives(width, effective, seed));
+        let share = recovered.into_iter().filter(|survived| *survived).count() as f64 / squares as f64;
+        let what = format!("das-research: recovered at {nominal}% failures, {effective}% lost");
+        let ours = if share > 0.5 { "yes" } else { "no" };
+        checks.push(Check::equal(what, &target, &ours));
     }
     for k in [16, 128, 512] {
         checks.extend(patterns(Width::new(k)?));

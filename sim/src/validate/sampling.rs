@@ -6,6 +6,8 @@ use erasure::Width;
 use light_client::sampler::{Confidence, confidence, samples_needed};
 
 use super::Check;
+use crate::parallel::map;
+use crate::rng::Rng;
 use crate::{Adversary, Interval, Question, Z_999, miss_any};
 
 const LEVELS: [&str; 6] = ["99%", "99.9%", "99.99%", "1-2^-20", "1-2^-40", "1-2^-80"];
@@ -36,6 +38,14 @@ const DETECTION: [(u32, [f64; 10]); 6] = [
 /// PeerDAS: columns, and those that must be missing for a block to be lost.
 const COLUMNS: usize = 128;
 const MISSING: usize = 65;
+
+/// Columns, those of each peer and of ourselves, and peers until ours are covered (PeerDAS; for 128 and 16, 25.9
+/// are published).
+const CUSTODY: [(u64, u64, f64); 4] = [(32, 1, 32.0), (128, 16, 25.9), (128, 8, 42.7), (128, 4, 66.2)];
+
+/// The code's rate, and the rows that a node samples for 2^-80: ⌈80 / −log₂((1 + rate) / 2)⌉ (ZODA, eprint 2025/034).
+const ZODA: [(f64, u32); 2] = [(0.5, 193), (0.25, 118)];
+const TWO_TO_MINUS_80: f64 = 1.0 / (1_u128 << 80) as f64;
 
 const CLIENTS: NonZeroU32 = NonZeroU32::new(200_000).unwrap();
 const SAMPLES: NonZeroU16 = NonZeroU16::new(16).unwrap();
@@ -102,7 +112,47 @@ pub(super) fn checks() -> anyhow::Result<Vec<Check>> {
             checks.push(Check::equal(what, &target, &extended(base, failures)));
         }
     }
+    for (columns, custody, target) in CUSTODY {
+        let trials = 20_000;
+        let peers: u64 = map(trials, |trial| peers_to_cover(columns, custody, trial)).into_iter().sum();
+        let what = format!("PeerDAS: peers until {custody} of {columns} columns are covered");
+        checks.push(Check::near(what, target, peers as f64 / trials as f64, 0.5, 1));
+    }
+    for (rate, target) in ZODA {
+        let miss = (1.0 + rate) / 2.0;
+        let enough = (1..1_000).scan(1.0, |chance, rows| {
+            *chance *= miss;
+            Some((rows, *chance))
+        });
+        let ours =
+            enough.take_while(|(_, chance)| *chance > TWO_TO_MINUS_80).map(|(rows, _)| rows + 1).last();
+        checks.push(Check::equal(
+            format!("ZODA: rows for 2^-80 at rate {rate}"),
+            &target,
+            &ours.unwrap_or(1),
+        ));
+    }
     Ok(checks)
+}
+
+/// Peers that come, each with `custody` columns of its own choice, until all of `custody` wanted ones are covered.
+fn peers_to_cover(columns: u64, custody: u64, trial: u64) -> u64 {
+    let mut rng = Rng::new("weft/sim-custody/1", [columns, custody, trial]);
+    let mut all: Vec<u64> = (0..columns).collect();
+    // The wanted ones are those below `custody`.
+    let mut wanted: Vec<bool> = vec![true; custody as usize];
+    (1..)
+        .find(|_| {
+            for place in 0..custody {
+                let other = place + rng.below(columns - place);
+                all.swap(place as usize, other as usize);
+                if let Some(wanted) = wanted.get_mut(all[place as usize] as usize) {
+                    *wanted = false;
+                }
+            }
+            wanted.iter().all(|wanted| !wanted)
+        })
+        .unwrap_or(u64::MAX)
 }
 
 /// `get_extended_sample_count` of the PeerDAS specification: the samples of which `failures` may fail, as
