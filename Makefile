@@ -63,6 +63,13 @@ bench-gateway: build ## Measure how long the OP Stack's door takes to answer fif
 bench-consensus: build ## Measure how the time to a decision grows with the block, over links of 75 ms and of none
 	$(CARGO) test --package da-node --test it -- --ignored --nocapture digests::
 
+.PHONY: bench-sim
+bench-sim: ## Measure the simulator: events a second, a million light clients, memory
+	$(CARGO) build --package sim
+	$(BIN)/sim events
+	$(BIN)/sim sampling --width 512 --samples 200 --adversary unlinkable
+	$(BIN)/sim propagation --clients 1000000 --runs 1
+
 .PHONY: bench-erasure
 bench-erasure: ## Measure the erasure engine beside its peers; ROUNDS=<factor> for more rounds or fewer
 	$(CARGO) run --package bench-erasure -- $(or $(ROUNDS),1)

@@ -1,4 +1,4 @@
-//! Which nodes have which bodies of a block, and whom they asked.
+//! Which nodes have which bodies of a block, and which they wait for.
 
 /// How a body is with a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,8 +13,6 @@ enum Held {
 pub(crate) struct Bodies {
     bodies: u16,
     held: Vec<Held>,
-    /// Who announced each body to each node last.
-    source: Vec<u16>,
     lacking: Vec<u16>,
 }
 
@@ -22,7 +20,7 @@ impl Bodies {
     /// Nobody has any.
     pub(crate) fn new(nodes: usize, bodies: u16) -> Self {
         let places = nodes * usize::from(bodies);
-        Self { bodies, held: vec![Held::No; places], source: vec![0; places], lacking: vec![bodies; nodes] }
+        Self { bodies, held: vec![Held::No; places], lacking: vec![bodies; nodes] }
     }
 
     fn place(&self, node: u16, body: u16) -> usize {
@@ -30,9 +28,8 @@ impl Bodies {
     }
 
     /// A neighbour says that it has a body. Whether to ask it.
-    pub(crate) fn announced(&mut self, to: u16, from: u16, body: u16) -> bool {
+    pub(crate) fn announced(&mut self, to: u16, body: u16) -> bool {
         let place = self.place(to, body);
-        self.source[place] = from;
         let first = self.held[place] == Held::No;
         if first {
             self.held[place] = Held::Asked;
@@ -48,15 +45,20 @@ impl Bodies {
         new
     }
 
-    /// Whom to ask for a body that was asked for and did not come.
-    pub(crate) fn overdue(&self, to: u16, body: u16) -> Option<u16> {
-        let place = self.place(to, body);
-        (self.held[place] == Held::Asked).then(|| self.source[place])
+    /// Whether a body was asked for and has not come.
+    pub(crate) fn awaited(&self, node: u16, body: u16) -> bool {
+        self.held[self.place(node, body)] == Held::Asked
     }
 
     /// Whether a node has this body.
     pub(crate) fn has(&self, node: u16, body: u16) -> bool {
         self.held[self.place(node, body)] == Held::Yes
+    }
+
+    /// The bodies that none of these nodes has.
+    pub(crate) fn lost(&self, present: &[bool]) -> Vec<u16> {
+        let has = |body: u16| (0..).zip(present).any(|(node, present)| *present && self.has(node, body));
+        (0..self.bodies).filter(|body| !has(*body)).collect()
     }
 
     /// Whether a node has all of them.

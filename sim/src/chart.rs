@@ -5,6 +5,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const SIZE: (u32, u32) = (960, 600);
+const MARGIN: i32 = 28;
 const FONT: &str = "sans-serif";
 const INK: RGBColor = RGBColor(31, 41, 55);
 const FAINT: RGBColor = RGBColor(100, 108, 120);
@@ -91,6 +92,8 @@ pub enum Drawn {
     Points,
     /// As a line through such points.
     Both,
+    /// As a line in the band of its intervals.
+    Band,
 }
 
 /// One value over x, with an interval that may be empty.
@@ -169,11 +172,11 @@ impl Chart {
         let (bottom, top) = self.y.range(marks().flat_map(|mark| [mark.y, mark.high]));
 
         area.fill(&WHITE)?;
-        area.draw_text(&self.title, &text(24, &INK), (28, 18))?;
-        area.draw_text(&self.subtitle, &text(15, &FAINT), (28, 50))?;
+        area.draw_text(&self.title, &text(24, &INK), (MARGIN, 18))?;
+        area.draw_text(&self.subtitle, &text(15, &FAINT), (MARGIN, 50))?;
         self.legend(area)?;
         let mut chart = ChartBuilder::on(area)
-            .margin_top(106)
+            .margin_top(self.legend_places().last().map_or(84, |(_, y)| *y) + 22)
             .margin_right(28)
             .margin_bottom(14)
             .margin_left(18)
@@ -201,18 +204,31 @@ impl Chart {
             let y = self.y.place(*y);
             if bottom < y && y < top {
                 chart.draw_series(DashedLineSeries::new([(left, y), (right, y)], 5, 5, FAINT.into()))?;
-                let style = text(14, &FAINT).pos(Pos::new(HPos::Right, VPos::Bottom));
-                chart.draw_series([Text::new(name.clone(), (right - 0.01 * (right - left), y), style)])?;
+                // The name goes where no curve is.
+                let near = |mark: &&Mark| {
+                    let far = (self.y.place(mark.y) - y).abs() / (top - bottom);
+                    self.x.place(mark.x) > left + 0.75 * (right - left) && far < 0.08
+                };
+                let (side, at) =
+                    if marks().any(|mark| near(&mark)) { (HPos::Left, 0.01) } else { (HPos::Right, 0.99) };
+                let style = text(14, &FAINT).pos(Pos::new(side, VPos::Bottom));
+                chart.draw_series([Text::new(name.clone(), (left + at * (right - left), y), style)])?;
             }
         }
         for ((_, drawn, marks), colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
             let shown = || marks.iter().filter(|mark| !self.y.logarithmic || mark.y > 0.0);
             let place = |x: f64, y: f64| (self.x.place(x), self.y.place(y).clamp(bottom, top));
+            if *drawn == Drawn::Band {
+                let low = shown().map(|mark| place(mark.x, mark.low));
+                let high = shown().map(|mark| place(mark.x, mark.high)).rev();
+                let band: Vec<(f64, f64)> = low.chain(high).collect();
+                chart.draw_series([Polygon::new(band, colour.mix(0.2).filled())])?;
+            }
             if *drawn != Drawn::Points {
                 let line = shown().map(|mark| place(mark.x, mark.y));
                 chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
             }
-            if *drawn != Drawn::Line {
+            if matches!(drawn, Drawn::Points | Drawn::Both) {
                 let cap = (right - left) * 0.004;
                 let radius = if marks.len() <= 60 { 4 } else { 2 };
                 for mark in shown() {
@@ -230,21 +246,37 @@ impl Chart {
         Ok(())
     }
 
-    /// One line under the subtitle, where no curve comes.
+    /// Where each series' name goes: under the subtitle, where no curve comes, in as many lines as it takes.
+    fn legend_places(&self) -> Vec<(i32, i32)> {
+        let (mut x, mut y) = (MARGIN, 84);
+        let place = |(name, _, _): &(String, Drawn, Vec<Mark>)| {
+            let width = 58 + 15 * name.chars().count() as i32 / 2;
+            if x > MARGIN && x + width > SIZE.0 as i32 {
+                (x, y) = (MARGIN, y + 22);
+            }
+            x += width;
+            (x - width, y)
+        };
+        self.series.iter().map(place).collect()
+    }
+
     fn legend<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
     ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
-        let mut x = 28;
-        for ((name, drawn, _), colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
+        let places = self.legend_places();
+        for (((name, drawn, _), (x, y)), colour) in self.series.iter().zip(places).zip(COLOURS.iter().cycle())
+        {
+            if *drawn == Drawn::Band {
+                area.draw(&Rectangle::new([(x, y - 7), (x + 26, y + 7)], colour.mix(0.2).filled()))?;
+            }
             if *drawn != Drawn::Points {
-                area.draw(&PathElement::new([(x, 84), (x + 26, 84)], colour.stroke_width(2)))?;
+                area.draw(&PathElement::new([(x, y), (x + 26, y)], colour.stroke_width(2)))?;
             }
-            if *drawn != Drawn::Line {
-                area.draw(&Circle::new((x + 13, 84), 4, colour.filled()))?;
+            if matches!(drawn, Drawn::Points | Drawn::Both) {
+                area.draw(&Circle::new((x + 13, y), 4, colour.filled()))?;
             }
-            area.draw_text(name, &text(15, &INK), (x + 34, 77))?;
-            x += 58 + (7.6 * name.chars().count() as f64) as i32;
+            area.draw_text(name, &text(15, &INK), (x + 34, y - 7))?;
         }
         Ok(())
     }

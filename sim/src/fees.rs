@@ -14,12 +14,11 @@
 //! | steady | 1 MiB every block | the quote that is guaranteed for 100 blocks, and its tip |
 //! | bursty | 3 MiB every block while a burst lasts (10 blocks on average, 30 between bursts) | the same |
 //! | patient | 1 MiB every block | 1.5 times the floor, so that it waits for cheap blocks |
-//! | griefer | 7.5 MiB every block of the middle third, with a tip of ten floors | as steady does |
+//! | griefer | 8 MiB every block of the middle third, with a tip of ten floors | as steady does |
+//! | reserved | 1 MiB every block, from a reservation that the first block sells it for the whole run | – |
 //!
 //! Transactions of steady and bursty expire after ten blocks and are signed anew with ten times the tip; others
 //! after the hundred that the chain allows, with the same tip.
-//!
-//! Reservations are not part of the rules yet, so there is no reserved rollup.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ use anyhow::Context as _;
 use chain::fees::MIN_BASE_FEE;
 use chain::{
     Action, BlobHeader, Candidate, CheckedBlob, Genesis, GenesisAccount, GenesisValidator, Ledger,
-    LedgerError, MemoryState, Parameters, Payload, SUBMIT_HORIZON, SecretKey, State, StateUpdate,
+    MemoryState, Parameters, Payload, ReservationId, SUBMIT_HORIZON, SecretKey, State, StateUpdate,
 };
 use erasure::Namespace;
 use serde::Serialize;
@@ -39,8 +38,9 @@ use crate::rng::Rng;
 
 const MIB: usize = 1 << 20;
 
-/// Blobs of the griefer; two of them leave no room for one of 1 MiB.
-const GRIEFER_BLOB: usize = 4 * MIB - 256 * 1024;
+/// Blobs of the griefer: as many as fit leave no room for one of 1 MiB.
+const GRIEFER_BLOB: usize = MIB / 2;
+const GRIEFER_BLOBS: usize = 16;
 
 /// What the griefer tips: more than anybody.
 const GRIEFER_TIP: u64 = 10 * MIN_BASE_FEE;
@@ -109,7 +109,7 @@ pub struct AgentOutcome {
     pub delay_interval: Interval,
     /// 95 % of the included blobs, of all runs, waited at most this many blocks.
     pub delay_p95: u64,
-    /// Spent in a run, in nano.
+    /// Spent in a run, in nano; for a reservation too.
     pub spend: f64,
     /// 95 % interval of it.
     pub spend_interval: Interval,
@@ -207,9 +207,14 @@ impl FeeQuestion {
 impl World {
     fn new() -> anyhow::Result<Self> {
         let mut agents = Vec::new();
-        for (id, (name, bytes)) in
-            (1..).zip([("steady", MIB), ("bursty", MIB), ("patient", MIB), ("griefer", GRIEFER_BLOB)])
-        {
+        let sizes = [
+            ("steady", MIB),
+            ("bursty", MIB),
+            ("patient", MIB),
+            ("griefer", GRIEFER_BLOB),
+            ("reserved", MIB),
+        ];
+        for (id, (name, bytes)) in (1..).zip(sizes) {
             let bytes = vec![id; bytes];
             let header = BlobHeader::describe(Namespace::from_user_id([id; 10]), &bytes, &[], &[]);
             let blob = Arc::new(CheckedBlob::check(&header, &[], bytes.into())?);
@@ -248,6 +253,7 @@ impl World {
         let operator = self.genesis.operator(&proposer).unwrap_or_default();
         let mut tallies: Vec<Tally> = self.agents.iter().map(|_| Tally::default()).collect();
         let (mut pool, mut path, mut burst, mut salt) = (Vec::<Pending>::new(), Vec::new(), false, 0_u128);
+        let mut reservation = None;
         for height in 1..=question.blocks {
             let excess = State::at(&store, height - 1).excess()?;
             let mut ledger = Ledger::new(State::at(&store, height - 1), &self.genesis)?;
@@ -255,7 +261,8 @@ impl World {
 
             burst = rng.percent(if burst { 90.0 } else { 100.0 / 30.0 });
             let grief = question.griefer && (question.blocks / 3..2 * question.blocks / 3).contains(&height);
-            let fresh = [1, if burst { 3 } else { 0 }, 1, if grief { 2 } else { 0 }];
+            let bursts = if burst { 3 } else { 0 };
+            let fresh = [1, bursts, 1, if grief { GRIEFER_BLOBS } else { 0 }, 1];
             let mut due: Vec<(usize, u64, u32)> = fresh
                 .into_iter()
                 .enumerate()
@@ -271,7 +278,11 @@ impl World {
             });
             for (agent, born, tries) in due {
                 salt += 1;
-                let (valid_until, candidate) = self.submit(agent, tries, height, quote, salt)?;
+                let action = self.action(agent, question, reservation);
+                let (valid_until, candidate) = self.submit(agent, action, tries, height, quote, salt)?;
+                if let (None, "reserved") = (reservation, self.agents[agent].name) {
+                    reservation = Some(ReservationId::from(candidate.transaction().id()));
+                }
                 pool.push(Pending { agent, born, tries, valid_until, candidate });
             }
 
@@ -283,14 +294,14 @@ impl World {
                 let id = chosen.transaction().id();
                 let at = pool.iter().position(|pending| pending.candidate.transaction().id() == id);
                 let Pending { agent, born, .. } = pool.remove(at.context("chosen from the pool")?);
-                tallies[agent].delays.push(height - born);
-                tallies[agent].spend += receipt.charged;
-                tallies[agent].shares += receipt.shares;
+                let tally = &mut tallies[agent];
+                tally.spend += receipt.charged + receipt.spent;
+                if !chosen.blobs().is_empty() {
+                    tally.delays.push(height - born);
+                    tally.shares += receipt.shares;
+                }
             }
-            let waits = |error: &LedgerError| {
-                matches!(error, LedgerError::CapTooLow { .. } | LedgerError::BlockFull { .. })
-            };
-            if let Some((id, error)) = selected.refused.iter().find(|(_, error)| !waits(error)) {
+            if let Some((id, error)) = selected.refused.iter().find(|(_, error)| !error.may_pass()) {
                 anyhow::bail!("transaction {id} was refused: {error}");
             }
             path.push((ledger.base_fee(), ledger.used()));
@@ -304,10 +315,28 @@ impl World {
         Ok(Run { path, tallies })
     }
 
-    /// One blob of this agent, signed at this height, and until when.
+    /// What this agent does now: it publishes its blob, or first buys the capacity for it.
+    fn action(&self, agent: usize, question: &FeeQuestion, reservation: Option<ReservationId>) -> Action {
+        let Agent { name, blob, .. } = &self.agents[agent];
+        let blobs = vec![blob.header().clone()];
+        match (*name, reservation) {
+            // A share more than the blob's, for the transaction itself.
+            ("reserved", None) => Action::Reserve {
+                rate: erasure::shares_for(blob.header().len) + 1,
+                blocks: question.blocks,
+                signers: Vec::new(),
+                price_cap: FUNDS / 2,
+            },
+            ("reserved", Some(id)) => Action::SubmitBlobs { blobs, reservation: Some(id) },
+            _ => Action::SubmitBlobs { blobs, reservation: None },
+        }
+    }
+
+    /// One transaction of this agent, signed at this height, and until when.
     fn submit(
         &self,
         agent: usize,
+        action: Action,
         tries: u32,
         height: u64,
         quote: u64,
@@ -320,19 +349,18 @@ impl World {
             "griefer" => (quote.saturating_add(GRIEFER_TIP), GRIEFER_TIP, SUBMIT_HORIZON),
             _ => (quote.saturating_add(bid), bid, PATIENCE),
         };
-        let valid_until = height + patience;
-        let payload = Payload {
-            sender: key.address(),
-            salt: salt.to_be_bytes(),
-            valid_until,
-            fee_cap,
-            tip,
-            action: Action::SubmitBlobs { blobs: vec![blob.header().clone()], reservation: None },
+        let from_reservation = matches!(action, Action::SubmitBlobs { reservation: Some(_), .. });
+        let (fee_cap, tip) = if from_reservation { (0, 0) } else { (fee_cap, tip) };
+        let blobs = match action {
+            Action::SubmitBlobs { .. } => vec![blob.clone()],
+            _ => Vec::new(),
         };
+        let valid_until = height + patience;
+        let payload =
+            Payload { sender: key.address(), salt: salt.to_be_bytes(), valid_until, fee_cap, tip, action };
         let domain = self.genesis.domain();
         let verified = key.sign(payload, Vec::new(), &domain)?.verify(&domain, &self.genesis.parameters)?;
-        let candidate =
-            Candidate::new(Arc::new(verified), vec![blob.clone()]).context("bodies that match")?;
+        let candidate = Candidate::new(Arc::new(verified), blobs).context("bodies that match")?;
         Ok((valid_until, candidate))
     }
 }

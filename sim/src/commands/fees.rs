@@ -2,16 +2,15 @@
 
 use std::process::ExitCode;
 
-use sim::{AgentOutcome, Axis, Chart, Drawn, FeeAnswer, FeeQuestion, Interval, Mark, PricePoint};
+use sim::{AgentOutcome, Axis, Chart, Drawn, FeeAnswer, FeeQuestion, Interval, Mark};
 
 use super::output::{Output, progress};
 
 /// What do rollups pay, and how long do they wait?
 ///
 /// Rollups sign transactions with the chain's own code, capped by its quote; its selection, ledger and fee
-/// rules include and charge them. One submits steadily, one in bursts, one waits for cheap blocks, and in the
-/// middle third a griefer fills every block. There is no reserved rollup: the rules have no reservations yet.
-/// Writes fees.json, fees.csv and fees.svg.
+/// rules include and charge them. One submits steadily, one in bursts, one waits for cheap blocks, one has bought
+/// a reservation, and in the middle third a griefer fills every block. Writes fees.json, fees.csv and fees.svg.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Blocks of one run.
@@ -41,20 +40,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn chart(answer: &FeeAnswer, griefer: bool) -> Chart {
     let FeeAnswer { blocks, runs, seed, floor, path, .. } = answer;
-    let marks = |of: fn(&PricePoint, f64) -> f64| {
-        path.iter().map(|point| Mark::exact(point.height as f64, of(point, *floor as f64))).collect()
-    };
+    let floors = |nano: f64| nano / *floor as f64;
+    let marks = path.iter().map(|point| {
+        let Interval { low, high } = point.interval;
+        let interval = Interval { low: floors(low).max(0.0), high: floors(high) };
+        Mark::within(point.height as f64, floors(point.base_fee), interval)
+    });
     let grief = if griefer { "a griefer fills the middle third" } else { "no griefer" };
     Chart::new(
         "Base fee under bursty rollups",
-        format!("{blocks} blocks, {grief}; {runs} runs, seed {seed}; no reservations in these rules"),
+        format!("{blocks} blocks, {grief}; {runs} runs, seed {seed}; one floor is {floor} nano a share"),
         Axis::plain("block"),
-        Axis::plain("base fee, in floors; used share of a block"),
+        Axis::plain("base fee, in floors"),
     )
-    .with("base fee, mean", Drawn::Line, marks(|point, floor| point.base_fee / floor))
-    .with("used", Drawn::Line, marks(|point, _| point.used))
-    .with("95% interval, low", Drawn::Line, marks(|point, floor| point.interval.low / floor))
-    .with("high", Drawn::Line, marks(|point, floor| point.interval.high / floor))
+    .with("mean of the runs, 95% interval", Drawn::Band, marks.collect())
 }
 
 fn render(answer: &FeeAnswer) -> String {
@@ -87,5 +86,5 @@ fn render(answer: &FeeAnswer) -> String {
             spent.high / 1e9
         );
     }
-    text + "reserved     none: the rules have no reservations yet\n"
+    text
 }

@@ -65,12 +65,16 @@ impl Timed {
         Self(Instant::now())
     }
 
-    /// The cost of an answer that took this many events.
-    pub(crate) fn stop(&self, events: u64) -> String {
-        let rate = events as f64 / self.0.elapsed().as_secs_f64() / 1e6;
+    /// The cost of an answer that took this many of these things.
+    pub(crate) fn stop(&self, count: u64, things: &str) -> String {
+        let seconds = self.0.elapsed().as_secs_f64();
+        let rate = count as f64 / seconds / 1e6;
         let memory =
             peak_memory().map_or(String::new(), |bytes| format!("; {} of memory at most", HumanBytes(bytes)));
-        format!("cost         {} events, {rate:.1} million/s{memory}\n", HumanCount(events))
+        format!(
+            "cost         {} {things} in {seconds:.1} s, {rate:.1} million/s{memory}\n",
+            HumanCount(count)
+        )
     }
 }
 

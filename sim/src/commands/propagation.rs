@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let bar = progress(args.runs.into(), "runs")?;
     let timed = Timed::start();
     let answer = question.answer(&|| bar.inc(1))?;
-    let cost = timed.stop(answer.events);
+    let cost = timed.stop(answer.events, "events");
     bar.finish_and_clear();
     let text = render(&answer) + &cost;
     args.output.write("propagation", &answer, &answer.csv(), &chart(&answer), &text)?;

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "16")]
     samples: NonZeroU16,
     /// Blocks to rebuild.
-    #[arg(long, value_name = "N", default_value = "500")]
+    #[arg(long, value_name = "N", default_value = "600")]
     trials: NonZeroU32,
     /// Clients that left before they are asked.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]

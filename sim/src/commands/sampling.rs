@@ -8,7 +8,7 @@ use indicatif::HumanCount;
 use light_client::sampler::{Confidence, miss_probability};
 use sim::{Adversary, Answer, Axis, Chart, Drawn, Interval, Mark, Point, Question};
 
-use super::output::{Output, progress, width};
+use super::output::{Output, Timed, progress, width};
 
 /// How many light clients does a withheld block fool?
 ///
@@ -64,12 +64,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let question = Question { width, samples, clients, adversary, seed };
     let bar = progress(question.asked(), "light clients")?;
+    let timed = Timed::start();
     let answer = question.answer(&|asked| bar.inc(asked));
+    let text = render(&answer) + &timed.stop(question.asked(), "clients");
     bar.finish_and_clear();
     let mut csv = Vec::new();
     answer.write_csv(&mut csv)?;
     let csv = String::from_utf8(csv)?;
-    args.output.write("sampling", &answer, &csv, &chart(width, &answer), &render(&answer))?;
+    args.output.write("sampling", &answer, &csv, &chart(width, &answer), &text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,10 +15,10 @@ const PART_BYTES: usize = 256 * 1024;
 /// Neighbours that a validator connects to itself; as many connect to it on average.
 const DIALS: u64 = 4;
 
-/// How long a validator waits for a body before it asks somebody else.
+/// How long it takes until a validator knows that whom it asked for a body does not answer.
 const BODY_PATIENCE: Nanos = 2_000 * MS;
 
-/// How long after a region is healed, or a validator is back, it has caught up.
+/// How often nodes tell each other how far they are, and fetch what they lack.
 const SYNC: Nanos = 1_000 * MS;
 
 /// When a run that has not got through its blocks is given up.
@@ -32,17 +32,67 @@ type Vote = Option<u8>;
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Fault { index: u16 },
-    Start { node: u16, height: u32, round: u8 },
-    Part { to: u16, from: u16, height: u32, round: u8, part: u16 },
-    Announce { to: u16, from: u16, height: u32, body: u16 },
-    Pull { to: u16, from: u16, height: u32, body: u16 },
-    Body { to: u16, height: u32, body: u16 },
-    Overdue { to: u16, height: u32, body: u16 },
-    Rebuilt { node: u16, height: u32, round: u8 },
-    Vote { to: u16, from: u16, height: u32, round: u8, author: u16, kind: u8, vote: Vote },
-    Timeout { node: u16, height: u32, round: u8, step: Step },
+    Fault {
+        index: u16,
+    },
+    Start {
+        node: u16,
+        height: u32,
+        round: u8,
+    },
+    Part {
+        to: u16,
+        from: u16,
+        height: u32,
+        round: u8,
+        part: u16,
+    },
+    Announce {
+        to: u16,
+        from: u16,
+        height: u32,
+        body: u16,
+    },
+    Pull {
+        to: u16,
+        from: u16,
+        height: u32,
+        body: u16,
+    },
+    Body {
+        to: u16,
+        height: u32,
+        body: u16,
+    },
+    Overdue {
+        to: u16,
+        height: u32,
+        body: u16,
+    },
+    Rebuilt {
+        node: u16,
+        height: u32,
+        round: u8,
+    },
+    Vote {
+        to: u16,
+        from: u16,
+        height: u32,
+        round: u8,
+        author: u16,
+        kind: u8,
+        vote: Vote,
+    },
+    Timeout {
+        node: u16,
+        height: u32,
+        round: u8,
+        step: Step,
+    },
+    /// A region was healed, or validators are back.
     Sync,
+    /// Whoever is two heights behind fetches what was decided.
+    Status,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -84,8 +134,8 @@ struct Validator {
     valid: Option<(u8, u8)>,
     busy: Nanos,
     gone: bool,
-    /// Rounds of this height and of the next one: votes come early.
-    rounds: [Vec<Round>; 2],
+    /// Rounds of the height before, which are still passed on; of this height; of the next one: votes come early.
+    rounds: [Vec<Round>; 3],
 }
 
 pub(super) struct Run<'a> {
@@ -133,7 +183,7 @@ impl<'a> Run<'a> {
             valid: None,
             busy: 0,
             gone: false,
-            rounds: [Vec::new(), Vec::new()],
+            rounds: Default::default(),
         };
         let heights = question.blocks as usize + 3;
         let mut this = Self {
@@ -156,6 +206,7 @@ impl<'a> Run<'a> {
         for (index, fault) in question.scenario.faults.iter().enumerate() {
             this.queue.push(fault.at_ms() * MS, Event::Fault { index: index as u16 });
         }
+        this.queue.push(SYNC, Event::Status);
         this.submit(0, 0);
         this.submit(0, 1);
         (0..validators).for_each(|node| this.begin(0, node));
@@ -185,7 +236,7 @@ impl<'a> Run<'a> {
     fn submit(&mut self, now: Nanos, height: u32) {
         if (height as usize) < self.bodies.len() {
             for body in 0..self.body_count {
-                let to = self.rng.below(self.validators.into()) as u16;
+                let to = self.present();
                 self.queue.push(now, Event::Body { to, height, body });
             }
         }
@@ -202,29 +253,38 @@ impl<'a> Run<'a> {
             }
             Event::Part { to, from, height, round, part } => self.part(now, to, from, height, round, part),
             Event::Announce { to, from, height, body } => {
-                if !self.nodes[usize::from(to)].gone && self.bodies[height as usize].announced(to, from, body)
-                {
+                if !self.nodes[usize::from(to)].gone && self.bodies[height as usize].announced(to, body) {
                     self.pull(now, to, from, height, body);
                 }
             }
             Event::Pull { to, from, height, body } => {
-                if !self.nodes[usize::from(from)].gone {
-                    let at = self.network.transfer(now, from.into(), to.into(), PART_BYTES as u64);
-                    self.push(at, Event::Body { to, height, body });
+                let there = !self.nodes[usize::from(from)].gone;
+                match self.network.transfer(now, from.into(), to.into(), PART_BYTES as u64).filter(|_| there)
+                {
+                    Some(at) => self.queue.push(at, Event::Body { to, height, body }),
+                    None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, height, body }),
                 }
             }
             Event::Body { to, height, body } => {
                 if !self.nodes[usize::from(to)].gone && self.bodies[height as usize].arrived(to, body) {
                     self.announce(now, to, height, body);
-                    if self.bodies[height as usize].complete(to) {
+                    if self.bodies[height as usize].complete(to)
+                        && self.nodes[usize::from(to)].height == height
+                    {
                         self.begin(now, to);
+                        self.propose(now, to);
                         self.check(now, to);
                     }
                 }
             }
             Event::Overdue { to, height, body } => {
-                if let Some(source) = self.bodies[height as usize].overdue(to, body) {
-                    self.pull(now, to, source, height, body);
+                let bodies = &self.bodies[height as usize];
+                let has = |from: &&u16| bodies.has(**from, body) && !self.nodes[usize::from(**from)].gone;
+                let source = self.neighbours[usize::from(to)].iter().find(has).copied();
+                match source {
+                    _ if !bodies.awaited(to, body) => {}
+                    Some(from) => self.pull(now, to, from, height, body),
+                    None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, height, body }),
                 }
             }
             Event::Rebuilt { node, height, round } => {
@@ -244,6 +304,16 @@ impl<'a> Run<'a> {
             }
             Event::Timeout { node, height, round, step } => self.timeout(now, node, height, round, step),
             Event::Sync => self.sync(now),
+            Event::Status => {
+                let latest = self.nodes.iter().map(|node| node.height).max().unwrap_or(0);
+                for node in 0..self.validators {
+                    let at = &self.nodes[usize::from(node)];
+                    if !at.gone && at.height + 1 < latest {
+                        self.enter(now, node, latest);
+                    }
+                }
+                self.queue.push(now + SYNC, Event::Status);
+            }
         }
     }
 
@@ -260,6 +330,7 @@ impl<'a> Run<'a> {
                 self.rng.shuffle(&mut nodes);
                 nodes.truncate((nodes.len() as u64 * percent).div_ceil(100) as usize);
                 nodes.into_iter().for_each(|node| self.nodes[node].gone = true);
+                self.resubmit(now);
             }
             Fault::Return { of: Group::Validators, .. } => {
                 self.nodes.iter_mut().for_each(|node| node.gone = false);
@@ -274,6 +345,25 @@ impl<'a> Run<'a> {
             // Full nodes and light clients have no part in this.
             _ => {}
         }
+    }
+
+    /// Whoever submitted what only those had that left submits it again.
+    fn resubmit(&mut self, now: Nanos) {
+        let present: Vec<bool> = self.nodes.iter().map(|node| !node.gone).collect();
+        let latest = self.nodes.iter().map(|node| node.height).max().unwrap_or(0) + 1;
+        for height in 0..=latest.min(self.bodies.len() as u32 - 1) {
+            for body in self.bodies[height as usize].lost(&present) {
+                let to = self.present();
+                self.queue.push(now, Event::Body { to, height, body });
+            }
+        }
+    }
+
+    /// A validator at random that is there, if any is.
+    fn present(&mut self) -> u16 {
+        let first = self.rng.below(self.validators.into()) as u16;
+        let mut others = (0..self.validators).map(|step| (first + step) % self.validators);
+        others.find(|node| !self.nodes[usize::from(*node)].gone).unwrap_or(first)
     }
 
     fn cut(&mut self, name: &str, cut: bool) {
@@ -298,7 +388,7 @@ impl<'a> Run<'a> {
                     self.announce(now, node, height, body);
                 }
             }
-            let rounds = self.nodes[usize::from(node)].rounds[0].clone();
+            let rounds = self.nodes[usize::from(node)].rounds[1].clone();
             for (round, known) in (0..).zip(&rounds) {
                 for (part, _) in (0..).zip(&known.parts).filter(|(_, here)| **here) {
                     self.forward(now, node, node, height, round, part);
@@ -327,15 +417,16 @@ impl<'a> Run<'a> {
     }
 
     fn pull(&mut self, now: Nanos, to: u16, from: u16, height: u32, body: u16) {
-        let at = self.network.latency(to.into(), from.into()).map(|latency| now + latency);
-        self.push(at, Event::Pull { to, from, height, body });
-        self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, height, body });
+        match self.network.latency(to.into(), from.into()) {
+            Some(latency) => self.queue.push(now + latency, Event::Pull { to, from, height, body }),
+            None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, height, body }),
+        }
     }
 
     fn round(&mut self, node: u16, height: u32, round: u8) -> Option<&mut Round> {
         let (parts, nodes) = (self.parts, self.nodes.len());
         let at = &mut self.nodes[usize::from(node)];
-        let rounds = at.rounds.get_mut(height.checked_sub(at.height)? as usize)?;
+        let rounds = at.rounds.get_mut((height + 1).checked_sub(at.height)? as usize)?;
         while rounds.len() <= usize::from(round) {
             rounds.push(Round {
                 parts: vec![false; parts.into()],
@@ -376,8 +467,12 @@ impl<'a> Run<'a> {
 
     fn enter(&mut self, now: Nanos, node: u16, height: u32) {
         let at = &mut self.nodes[usize::from(node)];
-        let next = if at.height + 1 == height { std::mem::take(&mut at.rounds[1]) } else { Vec::new() };
-        at.rounds = [next, Vec::new()];
+        if at.height + 1 == height {
+            at.rounds.rotate_left(1);
+            at.rounds[2] = Vec::new();
+        } else {
+            at.rounds = Default::default();
+        }
         (at.height, at.round, at.step, at.locked, at.valid) = (height, 0, Step::Wait, None, None);
         self.begin(now, node);
         self.check(now, node);
@@ -393,7 +488,15 @@ impl<'a> Run<'a> {
         at.step = Step::Propose;
         let timeout = self.after(now, self.question.timeouts.propose_ms, round);
         self.queue.push(timeout, Event::Timeout { node, height, round, step: Step::Propose });
-        if self.proposer(height, round) == node && self.bodies[height as usize].complete(node) {
+        self.propose(now, node);
+        self.check(now, node);
+    }
+
+    /// Proposes, once it is the validator's turn and it has the bodies.
+    fn propose(&mut self, now: Nanos, node: u16) {
+        let Validator { height, round, step, .. } = self.nodes[usize::from(node)];
+        let turn = self.proposer(height, round) == node && step == Step::Propose;
+        if turn && self.bodies[height as usize].complete(node) && self.proposal(height, round).is_none() {
             let valid = self.nodes[usize::from(node)].valid;
             let proposal = Proposal {
                 value: valid.map_or(round, |(_, value)| value),
@@ -406,11 +509,10 @@ impl<'a> Run<'a> {
             (0..self.parts).for_each(|part| {
                 self.queue.push(now, Event::Part { to: node, from: node, height, round, part });
             });
-            if round == 0 {
+            if self.proposals[height as usize].iter().flatten().count() == 1 {
                 self.submit(now, height + 2);
             }
         }
-        self.check(now, node);
     }
 
     fn part(&mut self, now: Nanos, to: u16, from: u16, height: u32, round: u8, part: u16) {
@@ -489,7 +591,7 @@ impl<'a> Run<'a> {
         let at = &mut self.nodes[usize::from(node)];
         if height == at.height {
             // A third of the validators is further: so are we.
-            let there = at.rounds[0].get(usize::from(round)).map_or(0, |known| known.counts[PREVOTE]);
+            let there = at.rounds[1].get(usize::from(round)).map_or(0, |known| known.counts[PREVOTE]);
             if round > at.round && 3 * u32::from(there) > u32::from(self.validators) {
                 (at.round, at.step) = (round, Step::Wait);
                 self.start(now, node);
@@ -509,11 +611,11 @@ impl<'a> Run<'a> {
     /// Votes of this round for this, or for anything.
     fn tally(&self, node: u16, round: u8, kind: usize, wanted: Option<Vote>) -> bool {
         let at = &self.nodes[usize::from(node)];
-        let Some(known) = at.rounds[0].get(usize::from(round)) else { return false };
+        let Some(known) = at.rounds[1].get(usize::from(round)) else { return false };
         let count = match wanted {
             None => usize::from(known.counts[kind]),
             // Not worth counting while it cannot be enough.
-            Some(_) if 3 * usize::from(known.counts[kind]) <= 2 * at.rounds[0][0].votes[0].len() => 0,
+            Some(_) if 3 * usize::from(known.counts[kind]) <= 2 * usize::from(self.validators) => 0,
             Some(vote) => known.votes[kind].iter().filter(|cast| **cast == Some(vote)).count(),
         };
         3 * count > 2 * usize::from(self.validators)
@@ -526,7 +628,7 @@ impl<'a> Run<'a> {
         }
         let Validator { height, round, .. } = self.nodes[usize::from(node)];
         // 49: decide, whatever the round.
-        let rounds = self.nodes[usize::from(node)].rounds[0].len() as u8;
+        let rounds = self.nodes[usize::from(node)].rounds[1].len() as u8;
         for of in 0..rounds {
             if let Some(Proposal { value, at, .. }) = self.proposal(height, of)
                 && self.tally(node, of, PRECOMMIT, Some(Some(value)))

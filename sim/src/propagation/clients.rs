@@ -166,11 +166,21 @@ impl Crowd {
         Next::Ask(slot as u8)
     }
 
-    /// A request came to an end. Whether another peer is to be asked at once.
+    /// A request came to an end. Whether no other is in flight for this cell.
     pub(super) fn ended(&mut self, client: u32, what: u8) -> bool {
         let cell = &mut self.cells[client as usize * self.samples + usize::from(what) % usize::from(PROBE)];
         cell.in_flight = cell.in_flight.saturating_sub(1);
-        cell.in_flight == 0 && self.wants(client, what)
+        cell.in_flight == 0
+    }
+
+    /// Every peer may be asked again for every missing cell: those, to be asked for at once.
+    pub(super) fn forget_rounds(&mut self, client: u32) -> impl Iterator<Item = u8> + use<> {
+        let at = client as usize;
+        self.cells[at * self.samples..][..self.samples].fill(Cell::default());
+        let (missing, samples) = (self.missing[at], self.samples as u8);
+        let probing = self.phase[at] == Phase::Probe;
+        let cells = (0..samples).filter(move |cell| !probing && missing & 1 << cell != 0);
+        cells.chain(probing.then_some(PROBE))
     }
 
     /// The width is known: the draw begins.

@@ -21,7 +21,7 @@ const HEADER_BYTES: u64 = 12_000;
 /// Neighbours that a node connects to itself; as many connect to it on average.
 const DIALS: u64 = 4;
 
-/// How long a node waits for a body before it asks somebody else.
+/// How long it takes until a node knows that whom it asked for a body does not answer.
 const BODY_PATIENCE: Nanos = 2_000 * MS;
 
 /// How long a proposer has before the next one's turn: the engine's timeouts to propose and to precommit.
@@ -251,20 +251,26 @@ impl<'a> Run<'a> {
         match event {
             Event::Fault { index } => self.fault(now, usize::from(index)),
             Event::Announce { to, from, body } => {
-                if !self.gone[usize::from(to)] && self.bodies.announced(to, from, body) {
+                if !self.gone[usize::from(to)] && self.bodies.announced(to, body) {
                     self.pull(now, to, from, body);
                 }
             }
             Event::Pull { to, from, body } => {
-                if !self.gone[usize::from(from)] {
-                    let arrival = self.network.transfer(now, from.into(), to.into(), BODY_BYTES as u64);
-                    self.push(arrival, Event::Body { to, body });
+                let there = !self.gone[usize::from(from)];
+                match self.network.transfer(now, from.into(), to.into(), BODY_BYTES as u64).filter(|_| there)
+                {
+                    Some(arrival) => self.queue.push(arrival, Event::Body { to, body }),
+                    None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body }),
                 }
             }
             Event::Body { to, body } => self.body(now, to, body),
             Event::Overdue { to, body } => {
-                if let Some(source) = self.bodies.overdue(to, body) {
-                    self.pull(now, to, source, body);
+                let has = |from: &&u16| self.bodies.has(**from, body) && !self.gone[usize::from(**from)];
+                let source = self.neighbours[usize::from(to)].iter().find(has).copied();
+                match source {
+                    _ if !self.bodies.awaited(to, body) => {}
+                    Some(from) => self.pull(now, to, from, body),
+                    None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body }),
                 }
             }
             Event::Rebuilt { node } => {
@@ -296,7 +302,7 @@ impl<'a> Run<'a> {
             Event::Reply { client, slot, what, served } => self.replied(now, client, slot, what, served),
             Event::Silence { client, slot, what } => self.silent(now, client, slot, what),
             Event::Again { client, what } => self.again(now, client, what),
-            Event::Deadline { client } => self.deadline(client),
+            Event::Deadline { client } => self.deadline(now, client),
             Event::Tick { client } => self.tick(now, client),
         }
     }
@@ -309,7 +315,10 @@ impl<'a> Run<'a> {
 
     fn fault(&mut self, now: Nanos, index: usize) {
         match &self.question.scenario.faults[index] {
-            Fault::Leave { of, percent, .. } => self.mark(*of, *percent, true),
+            Fault::Leave { of, percent, .. } => {
+                self.mark(*of, *percent, true);
+                self.resubmit(now);
+            }
             Fault::Return { of, .. } => {
                 let group = self.group(*of);
                 self.gone[group].fill(false);
@@ -348,6 +357,18 @@ impl<'a> Run<'a> {
         nodes.into_iter().for_each(|node| marks[node] = true);
     }
 
+    /// Whoever submitted what only those had that left submits it again.
+    fn resubmit(&mut self, now: Nanos) {
+        let present: Vec<bool> = self.gone.iter().map(|gone| !gone).collect();
+        for body in self.bodies.lost(&present) {
+            let mut to = self.rng.below(self.servers as u64) as usize;
+            while self.gone[to] && present.contains(&true) {
+                to = (to + 1) % self.servers;
+            }
+            self.queue.push(now, Event::Body { to: to as u16, body });
+        }
+    }
+
     /// Whoever can be reached again is told what it missed, by its neighbours' gossip.
     fn reconnect(&mut self, now: Nanos) {
         for node in (0..self.servers).filter(|node| !self.gone[*node]).collect::<Vec<_>>() {
@@ -375,9 +396,10 @@ impl<'a> Run<'a> {
     }
 
     fn pull(&mut self, now: Nanos, to: u16, from: u16, body: u16) {
-        let arrival = self.network.latency(to.into(), from.into()).map(|latency| now + latency);
-        self.push(arrival, Event::Pull { to, from, body });
-        self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body });
+        match self.network.latency(to.into(), from.into()) {
+            Some(latency) => self.queue.push(now + latency, Event::Pull { to, from, body }),
+            None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body }),
+        }
     }
 
     fn body(&mut self, now: Nanos, to: u16, body: u16) {
@@ -574,7 +596,9 @@ impl<'a> Run<'a> {
     fn silent(&mut self, now: Nanos, client: u32, slot: u8, what: u8) {
         if self.is_real(client) && what != HEADER {
             self.real_answer(now, client, slot, what, false, true);
-        } else if what < HEADER && self.crowd.ended(client, what) {
+        } else if what < HEADER {
+            // Whoever else is asked has been for long enough.
+            self.crowd.ended(client, what);
             self.again(now, client, what);
         }
     }
@@ -595,8 +619,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether the client raises the alarm: somebody can be reached, and nobody of those serves a missing cell.
-    fn deadline(&mut self, client: u32) {
+    /// The client raises the alarm if somebody can be reached, and nobody of those serves a missing cell; otherwise it
+    /// asks everybody anew.
+    fn deadline(&mut self, now: Nanos, client: u32) {
         if self.is_real(client) || self.crowd.phase[client as usize] == Phase::Done {
             return;
         }
@@ -607,6 +632,10 @@ impl<'a> Run<'a> {
         let kept = eclipsed || reachable.all(|server| self.refuses[server] || !self.serving[server]);
         if somebody && (kept || self.crowd.lacks_hidden(client)) {
             self.crowd.phase[client as usize] = Phase::Alarmed;
+            return;
+        }
+        for what in self.crowd.forget_rounds(client) {
+            self.again(now, client, what);
         }
     }
 

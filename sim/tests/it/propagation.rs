@@ -11,7 +11,7 @@ fn question() -> Propagation {
         loss_permille: 0,
         ..Scenario::calm().unwrap()
     };
-    Propagation { scenario, processing: Processing::committed().unwrap(), real: 300, runs: 1, seed: 1 }
+    Propagation { scenario, processing: Processing::committed().unwrap(), real: 800, runs: 1, seed: 1 }
 }
 
 fn with(faults: Vec<Fault>) -> Spread {
@@ -60,9 +60,9 @@ fn the_model_of_a_light_client_behaves_as_its_sampler_does() {
             stage.done / stage.nodes as f64
         });
         assert!((modelled - real).abs() < 0.02, "{faults:?}: {modelled} and {real} sampled");
-        for percent in [25.0, 50.0, 75.0] {
+        for percent in [10.0, 50.0, 90.0] {
             let [modelled, real] = [SAMPLED, REAL].map(|stage| at(&spread, stage, percent));
-            let same = modelled == real || (modelled - real).abs() < 0.15 * real + 100.0;
+            let same = modelled == real || (modelled - real).abs() < 0.2 * real + 100.0;
             assert!(same, "{faults:?}, {percent}%: {modelled} and {real} ms");
         }
     }
