@@ -10,6 +10,9 @@
 /// Nanoseconds since the beginning of the run.
 pub type Nanos = u64;
 
+/// Events for which an empty bucket keeps its memory.
+const KEPT: usize = 1 << 20;
+
 /// Events that are still to come.
 #[derive(Clone, Debug)]
 pub struct EventQueue<E> {
@@ -62,8 +65,10 @@ impl<E> EventQueue<E> {
                 let lower = (Nanos::BITS - (at ^ self.now).leading_zeros()) as usize;
                 self.buckets[lower].push((at, event));
             }
-            // Its memory serves the next ones.
-            self.buckets[next] = bucket;
+            // Its memory serves the next ones, unless it is much: each bucket is large once.
+            if bucket.capacity() <= KEPT {
+                self.buckets[next] = bucket;
+            }
         }
         self.waiting -= 1;
         self.buckets[0].pop()

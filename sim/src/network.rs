@@ -139,6 +139,11 @@ impl Network {
         Some(self.down[to].carry(earliest, bytes).max(sent + latency))
     }
 
+    /// For how long what this node sends has to wait.
+    pub(crate) fn backlog(&self, now: Nanos, node: usize) -> Nanos {
+        self.up[node].free.saturating_sub(now)
+    }
+
     /// Bytes that this node has sent, and received.
     pub(crate) fn carried(&self, node: usize) -> [u64; 2] {
         [self.up[node].carried, self.down[node].carried]

@@ -523,7 +523,8 @@ impl<'a> Run<'a> {
     /// A request has reached its server.
     fn asked(&mut self, now: Nanos, client: u32, slot: u8, what: u8) {
         let (server, node) = (self.peer(client, slot), self.servers + client as usize);
-        if self.gone[server] {
+        // Nobody begins to send what nobody waits for any more when its turn comes.
+        if self.gone[server] || self.network.backlog(now, server) > REQUEST_DEADLINE {
             return self.unanswered(now, client, slot, what);
         }
         // Whoever keeps cells to itself serves headers and controls, so that it is asked.
