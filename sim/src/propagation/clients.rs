@@ -284,15 +284,15 @@ impl Real {
         pattern.zip(at).is_some_and(|(pattern, at)| pattern.hides(*at))
     }
 
-    /// What it wants now.
-    pub(super) fn poll(&mut self, now: Nanos) -> Vec<(u8, Wish)> {
+    /// What it wants, of whom, and after what pause.
+    pub(super) fn poll(&mut self, now: Nanos) -> Vec<(u8, Wish, Nanos)> {
         let effects = self.sampler.poll(millis(now), &self.peers, usize::MAX);
         let wish = |effect| match effect {
-            Effect::Ask { peer, at } => {
+            Effect::Ask { peer, at, delay } => {
                 let cell = self.cells.iter().position(|cell| *cell == at)?;
-                Some((peer, Wish::Cell(cell as u8)))
+                Some((peer, Wish::Cell(cell as u8), nanos(delay)))
             }
-            Effect::Control { peer } => Some((peer, Wish::Control)),
+            Effect::Control { peer } => Some((peer, Wish::Control, 0)),
             _ => None,
         };
         effects.into_iter().filter_map(wish).collect()

@@ -613,7 +613,10 @@ impl<'a> Run<'a> {
             }
         } else if !self.is_real(client) && self.crowd.wants(client, what) {
             match self.crowd.next(client, what) {
-                Next::Ask(slot) => self.ask(now, client, slot, what),
+                Next::Ask(slot) => {
+                    let spread = self.rng.below(nanos(self.timing.spread) + 1);
+                    self.ask(now + spread, client, slot, what);
+                }
                 Next::Pause(pause) => self.queue.push(now + pause, Event::Again { client, what }),
                 Next::Wait => {}
             }
@@ -671,12 +674,12 @@ impl<'a> Run<'a> {
             }
             return;
         }
-        for (slot, wish) in wishes {
+        for (slot, wish, pause) in wishes {
             let what = match wish {
                 Wish::Cell(cell) => cell,
                 Wish::Control => CONTROL,
             };
-            self.ask(now, client, slot, what);
+            self.ask(now + pause, client, slot, what);
         }
     }
 }
