@@ -265,8 +265,12 @@ impl<'a> Run<'a> {
                     None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, height, body }),
                 }
             }
+            Event::Body { to, height, body } if self.nodes[usize::from(to)].gone => {
+                // Missed; asked for again once it is back.
+                self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, height, body });
+            }
             Event::Body { to, height, body } => {
-                if !self.nodes[usize::from(to)].gone && self.bodies[height as usize].arrived(to, body) {
+                if self.bodies[height as usize].arrived(to, body) {
                     self.announce(now, to, height, body);
                     if self.bodies[height as usize].complete(to)
                         && self.nodes[usize::from(to)].height == height
@@ -283,8 +287,8 @@ impl<'a> Run<'a> {
                 let source = self.neighbours[usize::from(to)].iter().find(has).copied();
                 match source {
                     _ if !bodies.awaited(to, body) => {}
-                    Some(from) => self.pull(now, to, from, height, body),
-                    None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, height, body }),
+                    Some(from) if !self.nodes[usize::from(to)].gone => self.pull(now, to, from, height, body),
+                    _ => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, height, body }),
                 }
             }
             Event::Rebuilt { node, height, round } => {
@@ -383,11 +387,15 @@ impl<'a> Run<'a> {
             if at.height < height {
                 self.enter(now, node, height);
             }
-            for body in 0..self.body_count {
-                if self.bodies[height as usize].has(node, body) {
-                    self.announce(now, node, height, body);
+            // Bodies come in two heights ahead.
+            for height in height..(height + 3).min(self.bodies.len() as u32) {
+                for body in 0..self.body_count {
+                    if self.bodies[height as usize].has(node, body) {
+                        self.announce(now, node, height, body);
+                    }
                 }
             }
+            self.wind_up(now, node);
             let rounds = self.nodes[usize::from(node)].rounds[1].clone();
             for (round, known) in (0..).zip(&rounds) {
                 for (part, _) in (0..).zip(&known.parts).filter(|(_, here)| **here) {
@@ -402,6 +410,24 @@ impl<'a> Run<'a> {
                 }
             }
         }
+    }
+
+    /// Sets the timers that a validator that was gone has missed.
+    fn wind_up(&mut self, now: Nanos, node: u16) {
+        let at = &mut self.nodes[usize::from(node)];
+        at.rounds[1].iter_mut().for_each(|known| known.waited = [false, false]);
+        let Validator { height, round, step, .. } = *at;
+        match step {
+            Step::Wait if round == 0 => self.begin(now, node),
+            Step::Wait => self.start(now, node),
+            Step::Propose => {
+                let timeout = self.after(now, self.question.timeouts.propose_ms, round);
+                self.queue.push(timeout, Event::Timeout { node, height, round, step });
+                self.propose(now, node);
+            }
+            Step::Prevote | Step::Precommit => {}
+        }
+        self.check(now, node);
     }
 
     fn neighbours(&self, node: u16) -> usize {

@@ -269,8 +269,8 @@ impl<'a> Run<'a> {
                 let source = self.neighbours[usize::from(to)].iter().find(has).copied();
                 match source {
                     _ if !self.bodies.awaited(to, body) => {}
-                    Some(from) => self.pull(now, to, from, body),
-                    None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body }),
+                    Some(from) if !self.gone[usize::from(to)] => self.pull(now, to, from, body),
+                    _ => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body }),
                 }
             }
             Event::Rebuilt { node } => {
@@ -403,7 +403,12 @@ impl<'a> Run<'a> {
     }
 
     fn body(&mut self, now: Nanos, to: u16, body: u16) {
-        if self.gone[usize::from(to)] || !self.bodies.arrived(to, body) {
+        if self.gone[usize::from(to)] {
+            // Missed; asked for again once it is back.
+            self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body });
+            return;
+        }
+        if !self.bodies.arrived(to, body) {
             return;
         }
         self.announce(now, to, body);
