@@ -67,7 +67,7 @@ fn a_transaction_is_included_once_until_it_expires_and_its_id_is_then_forgotten(
 fn of_two_offers_with_one_salt_and_last_height_one_is_included() {
     let mut chain = chain();
     let low = transfer(&chain, 1, 2, 1_000, |p| p.valid_until = 9);
-    let high = transfer(&chain, 1, 2, 1_000, |p| (p.valid_until, p.tip) = (9, 5));
+    let high = transfer(&chain, 1, 2, 1_000, |p| (p.valid_until, p.tip) = (9, 50));
     let valid = chain.propose(&[low.clone(), high.clone()]);
     assert_eq!(
         valid.receipts.iter().map(|receipt| receipt.id).collect::<Vec<_>>(),

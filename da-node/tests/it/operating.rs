@@ -1,10 +1,16 @@
 //! What an operator does beside running: stopping at a height, having the node looked at, making many folders.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     process::{Command, Output},
+    time::Duration,
 };
+
+use da_node::{home::Home, run};
+
+use crate::support::eventually;
 
 fn da_node(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_da-node")).args(args).env("RUST_LOG", "error").output().unwrap()
@@ -89,4 +95,42 @@ fn a_list_of_machines_becomes_a_folder_for_each() {
     fs::write(&list, "alice 10.0.0.1 none\n").unwrap();
     let wrong = da_node(&["init", "--home", out.to_str().unwrap(), "--validators", list.to_str().unwrap()]);
     assert!(text(&wrong.stderr).contains("line 1: power 'none'"), "{}", text(&wrong.stderr));
+}
+
+/// Names of the node's own metrics in a text, without the suffixes that Prometheus adds.
+fn metric_names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words
+        .filter(|word| word.starts_with("weft_node_") || word.starts_with("weft_network_"))
+        .map(|word| {
+            ["_total", "_bucket"].iter().fold(word, |word, end| word.trim_end_matches(end)).to_owned()
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dashboard_and_alerts_ask_for_metrics_that_a_node_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("node");
+    fast_validator(&home);
+    let home = Home::new(home);
+    let node = run::start(&home, None).await.unwrap();
+    let api = node.running.api.clone();
+    let mut shown = BTreeSet::new();
+    eventually(Duration::from_secs(60), "a block's metrics", async || {
+        shown = metric_names(&reqwest::get(format!("{api}/metrics")).await.ok()?.text().await.ok()?);
+        shown.contains("weft_node_stage_seconds").then_some(())
+    })
+    .await;
+    node.until(async {}).await.unwrap();
+    let ops = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops");
+    for file in ["grafana.json", "alerts.yml"] {
+        let asked = metric_names(&fs::read_to_string(ops.join(file)).unwrap());
+        assert!(asked.len() > 3, "{file}");
+        let unknown: Vec<_> = asked.difference(&shown).collect();
+        assert!(unknown.is_empty(), "{file} asks for {unknown:?}");
+    }
+    let dashboard: serde_json::Value =
+        serde_json::from_slice(&fs::read(ops.join("grafana.json")).unwrap()).unwrap();
+    assert!(dashboard["panels"].as_array().unwrap().len() > 8);
 }
