@@ -82,3 +82,17 @@ bench-light: ## Measure a light client's memory, processor and bytes (needs root
 .PHONY: bench-api
 bench-api: build ## Measure submissions and quotes on four validators, and compare with what is promised
 	$(CARGO) run --package da-node --example bench-api
+
+SCHEMATHESIS := $(CARGO_TARGET_DIR)/schemathesis
+$(SCHEMATHESIS)/bin/schemathesis:
+	python3 -m venv $(SCHEMATHESIS)
+	$(SCHEMATHESIS)/bin/pip install --quiet schemathesis==4.32.5
+
+# Streams never end, and protobuf bodies are fuzzed by the tests of blob-api; all else is tried.
+.PHONY: schemathesis
+schemathesis: build $(SCHEMATHESIS)/bin/schemathesis ## Try the HTTP API of a development chain against its description
+	@log=$$(mktemp); sleep infinity | $(BIN)/da-node dev --api 127.0.0.1:0 --until-stdin-closes > $$log & \
+	trap 'kill $$!' EXIT; until grep -q '^Try' $$log; do sleep 0.1; done; \
+	$(SCHEMATHESIS)/bin/schemathesis --config-file blob-api/schemathesis.toml run \
+	  "$$(sed -n 's/^ *API *//p' $$log)/openapi.json" \
+	  --exclude-path-regex '(events|follow)$$|^/v1/tx$$|^/v1/bodies' --phases coverage,fuzzing

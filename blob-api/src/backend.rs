@@ -1,14 +1,14 @@
 //! What a node offers to the API.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chain::{
     Address, Amount, BlobHeader, Height, LightBlock, Outcome, Parameters, StateKey, StateProof, Submission,
-    TxId, TxStatus,
+    Transaction, TxId, TxStatus,
 };
-use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof};
+use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof, RangeProof};
 use tendermint::Time;
 use tokio::sync::watch;
 
@@ -132,6 +132,17 @@ pub struct BlobLocation {
     pub proof: EntryProof,
 }
 
+/// A transaction in a block, with the places of its blobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionBlobs {
+    /// The block.
+    pub height: Height,
+    /// The transaction, which announces the blobs.
+    pub transaction: Transaction,
+    /// Each blob's index entry with its proof, in the submitter's order.
+    pub proofs: Vec<EntryProof>,
+}
+
 /// All of a namespace in a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceAnswer {
@@ -204,8 +215,14 @@ pub trait Backend: Send + Sync + 'static {
     /// The earliest blob of this name that the node knows; one whose bytes it keeps, if there is one.
     async fn find(&self, name: &BlobName) -> Found<BlobLocation>;
 
-    /// The bytes of a blob that [`Self::find`] located.
-    async fn bytes(&self, location: &BlobLocation) -> Found<Bytes>;
+    /// Bytes of a blob that has this entry in the index at `height`; `range` is within its length.
+    async fn bytes(&self, height: Height, entry: &IndexEntry, range: Range<u64>) -> Found<Bytes>;
+
+    /// Shares of the square at `height` with their proof. Data of `None` where the range leaves the square.
+    async fn shares(&self, height: Height, range: Range<u32>) -> Found<Option<RangeProof>>;
+
+    /// The blobs of a transaction that is in a block.
+    async fn transaction_blobs(&self, id: TxId) -> Found<TransactionBlobs>;
 
     /// All entries of a namespace at a height: Data where there is at least one, Absent where the proof shows none.
     async fn namespace(

@@ -10,6 +10,7 @@
 //! checks them down to a header that it verified from the checkpoint in `network.toml`. Prices and
 //! transaction states are the node's word; balances and reservations have proofs of their own ([`Client::proven`]).
 
+mod archive;
 mod backend;
 mod client;
 mod gateway;
@@ -24,13 +25,15 @@ mod wire;
 mod wire_operator;
 mod wire_state;
 
+pub use archive::{Archive, ArchiveError, ArchiveScope, ArchivedHeight};
 pub use backend::{
     AccountState, Backend, BlobLocation, FaucetError, Found, Info, MarketBlock, NamespaceAnswer, NodeStatus,
-    PriceState, StateAnswer, TxRecord,
+    PriceState, StateAnswer, TransactionBlobs, TxRecord,
 };
 pub use client::{
-    Attempt, Client, ClientError, Lookup, NewBlob, Prepared, Progress, ProofKind, Receipt, RejectedNode,
-    Reserve, SubmitOptions, VerifiedBlob, VerifiedEntryAt, VerifiedList, VerifiedState, read_network,
+    Attempt, Client, ClientError, Exported, Lookup, NewBlob, Prepared, Progress, ProofKind, Receipt,
+    RejectedNode, Reserve, SubmitOptions, VerifiedBlob, VerifiedEntryAt, VerifiedList, VerifiedPart,
+    VerifiedState, read_network,
 };
 pub use gateway::{
     Gateway, GatewayConfig, Spending, SpendingCap, SpendingError, Token, TokenError, serve_door,
@@ -44,7 +47,8 @@ pub use submit_error::{SubmitError, check_submission};
 pub use wire::{
     AbsenceBody, AccountBody, BlobBody, BlobShapeBody, BlockPriceBody, ConvertedBody, EntryBody, ErrorBody,
     ErrorCode, ErrorDetail, ForeignBody, Hex, NamespaceBody, PriceBody, PriceHistoryBody, ProofBody,
-    QuoteBody, QuoteRequest, StatusBody, SubmittedBody, TxBody, UploadBody,
+    QuoteBody, QuoteRequest, RangeBody, SharesBody, StatusBody, SubmittedBody, TxBlobsBody, TxBody,
+    UploadBody,
 };
 pub use wire_operator::{AlarmBody, OperatorBody, PoolAccountBody, PoolBody};
 pub use wire_state::{ReservationBody, ReservationDetail, StateBody};

@@ -4,7 +4,7 @@
 //! (10^9 nano are one WEFT), prices in nano per share, lengths in bytes, times RFC 3339.
 
 use chain::{Address, Amount, BlobHeader, Height, Parameters, TxId, TxStatus};
-use erasure::{ForeignCommitment, ForeignKind, IndexEntry, Namespace, NamespaceProof};
+use erasure::{EntryProof, ForeignCommitment, ForeignKind, IndexEntry, Namespace, NamespaceProof};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tendermint::Time;
@@ -470,6 +470,61 @@ pub struct ProofBody {
     /// The entry; the proof holds the same.
     pub entry: EntryBody,
     /// Canonical bytes of the entry proof.
+    #[schema(value_type = String)]
+    pub proof: Hex,
+}
+
+impl ProofBody {
+    /// The body of an entry and its proof.
+    pub fn new(height: Height, proof: &EntryProof) -> Self {
+        Self { height, entry: EntryBody::from(proof.entry()), proof: Hex(proof.encode()) }
+    }
+}
+
+/// `GET /v1/tx/{id}/blobs`: the transaction, which hashes to the id, and where its blobs are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TxBlobsBody {
+    /// The block.
+    pub height: Height,
+    /// Canonical bytes of the transaction.
+    #[schema(value_type = String)]
+    pub transaction: Hex,
+    /// Its blobs, in the submitter's order.
+    pub blobs: Vec<ProofBody>,
+}
+
+/// `GET /v1/blob/{commitment}/range`: a part of a blob, with the proof of where the blob is and of the shares that
+/// hold the part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RangeBody {
+    /// The block.
+    pub height: Height,
+    /// The blob's entry; the proof holds the same.
+    pub entry: EntryBody,
+    /// Canonical bytes of the entry proof.
+    #[schema(value_type = String)]
+    pub entry_proof: Hex,
+    /// First byte, counted from the blob's beginning.
+    pub offset: u64,
+    /// The bytes; the proof holds the same.
+    #[schema(value_type = String)]
+    pub data: Hex,
+    /// Canonical bytes of the range proof over shares `start_share + offset / 512` to the one that holds the last
+    /// byte.
+    #[schema(value_type = String)]
+    pub range_proof: Hex,
+}
+
+/// `GET /v1/height/{height}/shares`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SharesBody {
+    /// The block.
+    pub height: Height,
+    /// The first share.
+    pub start: u32,
+    /// How many.
+    pub count: u32,
+    /// Canonical bytes of the range proof, which holds the shares.
     #[schema(value_type = String)]
     pub proof: Hex,
 }

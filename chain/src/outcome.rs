@@ -40,10 +40,8 @@ pub enum Reason {
         /// What was asked for.
         height: Height,
     },
-    /// A commitment that this node knows nothing of, which proves nothing.
-    #[error(
-        "no block up to height {tip} holds this commitment as far as this node knows, which proves nothing"
-    )]
+    /// A commitment or transaction that this node knows nothing of, which proves nothing.
+    #[error("no block up to height {tip} holds it as far as this node knows, which proves nothing")]
     Unknown {
         /// What the node has.
         tip: Height,

@@ -129,7 +129,7 @@ async fn main() -> Result<()> {
         other => anyhow::bail!("no fault '{other}'"),
     };
     let wrap = move |honest| Arc::new(Misbehaving { fault, honest }) as Arc<dyn Application>;
-    let node = run::start_as(&Home::new(home), None, wrap).await?;
+    let node = run::start_as(&Home::new(home), run::Options::default(), wrap).await?;
     node.until(async {
         // Whatever comes is of no interest; the end is.
         while tokio::io::stdin().read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}

@@ -1,7 +1,8 @@
 //! The node as the HTTP API sees it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -9,14 +10,15 @@ use std::{
 use async_trait::async_trait;
 use blob_api::{
     AccountState, Backend, BlobLocation, BlobName, FaucetError, Found, Info, MarketBlock, NamespaceAnswer,
-    NodeStatus, OperatorBody, PoolBody, PriceState, StateAnswer, SubmitError, TxRecord, check_submission,
+    NodeStatus, OperatorBody, PoolBody, PriceState, StateAnswer, SubmitError, TransactionBlobs, TxRecord,
+    check_submission,
 };
 use bytes::Bytes;
 use chain::{
     Action, Address, Amount, Candidate, Height, LightBlock, NANO_PER_WEFT, Outcome, Payload, Reason,
     SecretKey, State, StateKey, Submission, Transaction, TxId, TxStatus,
 };
-use erasure::{Namespace, NamespaceProof};
+use erasure::{IndexEntry, Namespace, NamespaceProof, RangeProof};
 use network::Network;
 use tokio::{sync::watch, time::Instant};
 
@@ -141,29 +143,65 @@ impl Api {
     }
 
     fn locate(&self, name: &BlobName) -> Result<Found<BlobLocation>, StoreError> {
-        let tip = self.node.tip();
         let Some((height, position)) = self.node.store.find(name)? else {
-            return Ok(Outcome::Unreachable(Reason::Unknown { tip }));
+            return Ok(Outcome::Unreachable(Reason::Unknown { tip: self.node.tip() }));
         };
         let Some((parts, index)) = self.node.store.index(height)? else {
-            return Ok(Outcome::Unreachable(Reason::Fetching { height }));
+            return Ok(Outcome::Unreachable(self.missing(height)));
         };
         let proof = index.prove_entry(position as usize, parts).ok_or(StoreError::Corrupt("index"))?;
         Ok(Outcome::Data(BlobLocation { height, proof }))
     }
 
-    fn read(&self, location: &BlobLocation) -> Result<Found<Bytes>, StoreError> {
-        let height = location.height;
-        let Some((parts, _)) = self.node.store.index(height)? else {
-            return Ok(Outcome::Unreachable(Reason::Fetching { height }));
+    /// Why there is nothing of a height here.
+    fn missing(&self, height: Height) -> Reason {
+        let tip = self.node.tip();
+        match height {
+            height if height == 0 || height > tip => Reason::Behind { height, tip },
+            height if height <= self.node.store.pruned() => Reason::Pruned { height },
+            height => Reason::Fetching { height },
+        }
+    }
+
+    fn read(
+        &self,
+        height: Height,
+        entry: &IndexEntry,
+        range: Range<u64>,
+    ) -> Result<Found<Bytes>, StoreError> {
+        let bytes = match self.node.store.parts(height)? {
+            Some(parts) => self.node.blob_bytes(height, &parts, entry, range)?,
+            None => None,
         };
-        let entry = location
-            .proof
-            .clone()
-            .verify(&parts.data_root())
-            .map_err(|_| StoreError::Corrupt("index"))?
-            .into_entry();
-        Ok(Outcome::Data(self.node.blob_bytes(height, &parts, &entry)?.into()))
+        Ok(bytes
+            .map_or_else(|| Outcome::Unreachable(self.missing(height)), |bytes| Outcome::Data(bytes.into())))
+    }
+
+    fn blobs_of(&self, id: TxId) -> Result<Found<TransactionBlobs>, StoreError> {
+        let Some(included) = self.node.store.transaction(&id)? else {
+            return Ok(Outcome::Unreachable(Reason::Unknown { tip: self.node.tip() }));
+        };
+        let height = included.height;
+        let block = self.node.store.block(height)?.ok_or(StoreError::Corrupt("block"))?;
+        let Some((parts, index)) = self.node.store.index(height)? else {
+            return Ok(Outcome::Unreachable(self.missing(height)));
+        };
+        let transaction = block.transactions.into_iter().nth(included.position as usize);
+        let transaction = transaction.ok_or(StoreError::Corrupt("transaction"))?;
+        let mut taken = BTreeSet::new();
+        let mut proofs = Vec::with_capacity(transaction.blobs().len());
+        for blob in transaction.blobs() {
+            let position = index.entries().iter().enumerate().position(|(at, entry)| {
+                entry.namespace == blob.namespace
+                    && entry.commitment == blob.commitment
+                    && entry.signer == *transaction.payload.sender.as_bytes()
+                    && !taken.contains(&at)
+            });
+            let position = position.ok_or(StoreError::Corrupt("index"))?;
+            taken.insert(position);
+            proofs.push(index.prove_entry(position, parts).ok_or(StoreError::Corrupt("index"))?);
+        }
+        Ok(Outcome::Data(TransactionBlobs { height, transaction, proofs }))
     }
 }
 
@@ -255,8 +293,23 @@ impl Backend for Api {
         self.locate(name).unwrap_or_else(|error| storage(&error))
     }
 
-    async fn bytes(&self, location: &BlobLocation) -> Found<Bytes> {
-        self.read(location).unwrap_or_else(|error| storage(&error))
+    async fn bytes(&self, height: Height, entry: &IndexEntry, range: Range<u64>) -> Found<Bytes> {
+        self.read(height, entry, range).unwrap_or_else(|error| storage(&error))
+    }
+
+    async fn shares(&self, height: Height, range: Range<u32>) -> Found<Option<RangeProof>> {
+        let node = self.node.clone();
+        let square = tokio::task::spawn_blocking(move || node.square(height)).await;
+        match square.map_err(|error| Reason::Storage { message: error.to_string() }) {
+            Ok(Ok(Some(square))) => Outcome::Data(square.range(range)),
+            Ok(Ok(None)) => Outcome::Unreachable(self.missing(height)),
+            Ok(Err(error)) => storage(&error),
+            Err(reason) => Outcome::Unreachable(reason),
+        }
+    }
+
+    async fn transaction_blobs(&self, id: TxId) -> Found<TransactionBlobs> {
+        self.blobs_of(id).unwrap_or_else(|error| storage(&error))
     }
 
     async fn namespace(
@@ -264,10 +317,6 @@ impl Backend for Api {
         height: Height,
         namespace: Namespace,
     ) -> Outcome<NamespaceAnswer, NamespaceProof> {
-        let tip = self.node.tip();
-        if height == 0 || height > tip {
-            return Outcome::Unreachable(Reason::Behind { height, tip });
-        }
         match self.node.store.index(height) {
             Ok(Some((parts, index))) => {
                 let proof = index.prove_namespace(namespace, parts);
@@ -276,7 +325,7 @@ impl Backend for Api {
                     entries => Outcome::Data(NamespaceAnswer { entries: entries.to_vec(), proof }),
                 }
             }
-            Ok(None) => Outcome::Unreachable(Reason::Fetching { height }),
+            Ok(None) => Outcome::Unreachable(self.missing(height)),
             Err(error) => storage(&error),
         }
     }

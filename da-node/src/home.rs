@@ -45,6 +45,11 @@ pub struct NodeConfig {
     /// How long a proposal may take, in milliseconds. Too low for the largest block on this hardware: rounds fail
     /// and the chain slows down. A dead proposer costs this much.
     pub propose_timeout_ms: u64,
+    /// Keep all squares and every version of the state, for ever.
+    pub archive: bool,
+    /// How long squares are kept, in seconds; at least what genesis promises, which is also the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_seconds: Option<u64>,
     /// Who may use the API, and how much.
     pub api: ApiConfig,
     /// What the operator is told of.
@@ -67,6 +72,8 @@ impl Default for NodeConfig {
             engine_listen: address("/ip4/0.0.0.0/tcp/26656"),
             engine_peers: Vec::new(),
             propose_timeout_ms: 3_000,
+            archive: false,
+            retention_seconds: None,
             api: ApiConfig::default(),
             alarms: AlarmConfig::default(),
         }

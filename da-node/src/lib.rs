@@ -24,6 +24,7 @@ mod metrics;
 mod node;
 mod pool;
 mod rebuild;
+pub mod retention;
 pub mod run;
 mod serve;
 pub mod settings;

@@ -75,6 +75,10 @@ pub(crate) struct Metrics {
     pub(crate) alarms: Gauge,
     /// Alarms raised since start.
     pub(crate) alarms_raised: Counter,
+    /// Highest height whose square was dropped.
+    pub(crate) pruned_height: Gauge,
+    /// Bytes of the database's tables.
+    pub(crate) disk_bytes: Gauge,
     /// Squares fetched after their block was committed.
     pub(crate) squares_backfilled: Counter,
     /// Fraud proofs that held.
@@ -106,6 +110,12 @@ impl Metrics {
         node.register("alarms", "Alarms that are raised", metrics.alarms.clone());
         node.register("alarms_raised", "Alarms raised since start", metrics.alarms_raised.clone());
         node.register("frauds", "Fraud proofs that held", metrics.frauds.clone());
+        node.register(
+            "pruned_height_blocks",
+            "Highest height whose square was dropped",
+            metrics.pruned_height.clone(),
+        );
+        node.register("database_bytes", "Bytes of the database's tables", metrics.disk_bytes.clone());
         node.register(
             "squares_backfilled",
             "Squares fetched after commit",

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     num::NonZeroUsize,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,7 +12,7 @@ use chain::{
     Block, Candidate, Domain, Draft, Genesis, Height, LightBlock, Parent, Proposal, State, Submission, TxId,
     ValidBlock, validate_decided,
 };
-use erasure::{CommittedSquare, Committer, DataRootParts, IndexEntry, OriginalSquare};
+use erasure::{CommittedSquare, Committer, DataRootParts, IndexEntry, OriginalSquare, SHARE_BYTES};
 use tendermint::{
     Hash, Time, account,
     block::{Commit, signed_header::SignedHeader},
@@ -377,7 +378,9 @@ impl Node {
     ) -> Result<Option<CommittedSquare>, StoreError> {
         let Some(Hash::Sha256(data_root)) = valid.block.header.data_hash else { return Ok(None) };
         let width = valid.placement.width;
-        let shares = self.store.shares(height, &data_root, width, 0, width.shares() as u32)?;
+        let Some(shares) = self.store.shares(height, &data_root, width, 0, width.shares() as u32)? else {
+            return Ok(None);
+        };
         let Ok(original) = OriginalSquare::from_shares(width, &shares) else { return Ok(None) };
         let square = original.commit(valid.placement.index.clone());
         Ok((square.data_root() == data_root).then_some(square))
@@ -468,27 +471,46 @@ impl Node {
         Ok(Some((block, placement)))
     }
 
-    /// A blob's bytes from the database.
+    /// Drops the squares up to a height.
+    pub(crate) fn prune(&self, up_to: Height) -> Result<(), StoreError> {
+        self.store.prune_squares(up_to)?;
+        let mut missing = self.missing();
+        *missing = missing.split_off(&(up_to + 1));
+        Ok(())
+    }
+
+    /// Bytes `range` of a blob from the database; `None` once its square was dropped.
     pub(crate) fn blob_bytes(
         &self,
         height: Height,
         parts: &DataRootParts,
         entry: &IndexEntry,
-    ) -> Result<Vec<u8>, StoreError> {
-        let range = entry.range();
-        let count = range.end - range.start;
-        let mut bytes = self.store.shares(height, &parts.data_root(), parts.width, range.start, count)?;
-        bytes.truncate(usize::try_from(entry.len).unwrap_or(usize::MAX));
-        Ok(bytes)
+        range: Range<u64>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let share = SHARE_BYTES as u64;
+        let (first, end) = (range.start / share, range.end.min(entry.len).div_ceil(share));
+        let (start, count) = (entry.start + first as u32, end.saturating_sub(first) as u32);
+        let Some(mut bytes) = self.store.shares(height, &parts.data_root(), parts.width, start, count)?
+        else {
+            return Ok(None);
+        };
+        bytes.truncate((range.end.min(entry.len) - first * share) as usize);
+        bytes.drain(..(range.start - first * share) as usize);
+        Ok(Some(bytes))
     }
 
-    /// The block's square, from memory or rebuilt from the database. Not for an async thread.
+    /// The block's square, from memory or rebuilt from the database; `None` while it is not
+    /// here, and once it was dropped. Not for an async thread.
     pub(crate) fn square(&self, height: Height) -> Result<Option<Arc<CommittedSquare>>, StoreError> {
+        if height <= self.store.pruned() {
+            return Ok(None);
+        }
         self.squares.get_or_load(height, || {
             let Some((parts, index)) = self.store.index(height)? else { return Ok(None) };
             let data_root = parts.data_root();
             let shares =
                 self.store.shares(height, &data_root, parts.width, 0, parts.width.shares() as u32)?;
+            let Some(shares) = shares else { return Ok(None) };
             let original = OriginalSquare::from_shares(parts.width, &shares)
                 .map_err(|_| StoreError::Corrupt("square"))?;
             let square = original.commit(index);

@@ -29,6 +29,7 @@ use crate::{
     home::{Home, KeyRole, Running},
     metrics::Metrics,
     node::Node,
+    retention::{self, Retention},
     serve::Serve,
     storage::Store,
 };
@@ -56,17 +57,29 @@ struct Following {
     stop_http: watch::Sender<bool>,
 }
 
-/// Starts the node of `home`. It ends by itself once it has committed height `halt`, if that is given.
-pub async fn start(home: &Home, halt: Option<Height>) -> Result<RunningNode> {
-    start_as(home, halt, |app| app).await
+/// How this run differs from the folder's settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// End once this height is committed.
+    pub halt_height: Option<Height>,
+    /// Keep all squares and states, whatever the settings say.
+    pub archive: bool,
+    /// Keep squares for so many seconds, whatever the settings say.
+    pub retention_seconds: Option<u64>,
+}
+
+/// Starts the node of `home`.
+pub async fn start(home: &Home, options: Options) -> Result<RunningNode> {
+    start_as(home, options, |app| app).await
 }
 
 /// As [`start`], with what consensus drives wrapped into something else: a validator that misbehaves, for a test.
 pub async fn start_as(
     home: &Home,
-    halt: Option<Height>,
+    options: Options,
     wrap: impl FnOnce(Arc<dyn Application>) -> Arc<dyn Application>,
 ) -> Result<RunningNode> {
+    let halt = options.halt_height;
     let (config, genesis) = (home.config()?, home.genesis()?);
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -191,6 +204,16 @@ pub async fn start_as(
     tasks.spawn(async move {
         ending.join().await.context("the data network ended")?;
         Err(anyhow!("the data network ended"))
+    });
+    let retention = Retention::new(
+        options.archive || (config.archive && options.retention_seconds.is_none()),
+        options.retention_seconds.or(config.retention_seconds),
+        &node.genesis.parameters,
+    )?;
+    let keeping = node.clone();
+    tasks.spawn(async move {
+        retention::enforce(keeping, retention).await;
+        std::future::pending().await
     });
     let (writing, folder, reachable) = (node.clone(), home.clone(), running.clone());
     tokio::spawn(async move {

@@ -112,8 +112,8 @@ impl Serve {
                     .ok_or(Refusal::NotFound)?;
                 let (parts, index) = self.0.store.index(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
                 let entry = index.entries().get(position as usize).ok_or(Refusal::NotFound)?;
-                let bytes = self.0.blob_bytes(height, &parts, entry).map_err(failed)?;
-                bytes.into()
+                let bytes = self.0.blob_bytes(height, &parts, entry, 0..entry.len).map_err(failed)?;
+                bytes.ok_or(Refusal::NotFound)?.into()
             }
         };
         let end = offset.saturating_add(len.into());

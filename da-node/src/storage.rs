@@ -2,10 +2,11 @@
 //!
 //! | column family | key | value |
 //! | --- | --- | --- |
-//! | `meta` | `genesis`, `tip` | genesis hash; latest height: u64 BE |
+//! | `meta` | `genesis`, `tip`, `pruned` | genesis hash; latest height; highest height whose square was dropped: u64 BE |
 //! | `blocks` | height | block without bodies |
 //! | `commits` | height | commit of that block |
 //! | `nodes`, `values` | tree node; key hash ‖ version | state (see `chain::State`) |
+//! | `stale` | version: u64 BE ‖ kind: u8 ‖ key | empty; the node (0) or value (1) that no version from this one on needs |
 //! | `squares` | height ‖ data root ‖ row: u16 BE | one row of the original square, all-zero rows left out |
 //! | `indexes` | height | width ‖ axis root ‖ index root ‖ index; present once the square is |
 //! | `commitments` | blob commitment ‖ height ‖ position: u32 BE | empty |
@@ -19,13 +20,15 @@
 //! | `frauds` | proof hash | height ‖ header hash ‖ accusation (see `chain::Accusation`) |
 //! | `judged` | height | empty; present once the operator goes on in spite of that block's proof |
 //!
-//! Heights are u64 BE. A block, its commit, its state and its indexes are one synced batch: after a crash all of
-//! it is there or none. A write that fails is an error that stops the node.
+//! Squares and state are dropped with age, see `pruning`; all else stays. Heights are u64 BE. A block, its commit,
+//! its state and its indexes are one synced batch: after a crash all of it is there or none. A write that fails is an
+//! error that stops the node.
 
 mod frauds;
 mod pooled;
+mod pruning;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, sync::atomic::AtomicU64};
 
 use blob_api::BlobName;
 use chain::{Block, Genesis, Height, Receipt, StateError, StateStore, StateUpdate, TxId, ValidBlock};
@@ -39,12 +42,13 @@ use tendermint_proto::v0_38::types::Commit as RawCommit;
 
 pub(crate) use pooled::Pooled;
 
-const FAMILIES: [&str; 17] = [
+const FAMILIES: [&str; 18] = [
     "meta",
     "blocks",
     "commits",
     "nodes",
     "values",
+    "stale",
     "squares",
     "indexes",
     "commitments",
@@ -105,6 +109,7 @@ type Record = (Box<[u8]>, Box<[u8]>);
 #[derive(Debug)]
 pub(crate) struct Store {
     db: DB,
+    pruned: AtomicU64,
 }
 
 /// Where a transaction was included and what it paid.
@@ -154,7 +159,9 @@ impl Store {
             options.set_max_write_buffer_number(2);
             ColumnFamilyDescriptor::new(name, options)
         });
-        let store = Self { db: DB::open_cf_descriptors(&options, path, families)? };
+        let db = DB::open_cf_descriptors(&options, path, families)?;
+        let store = Self { db, pruned: AtomicU64::new(0) };
+        store.load_pruned()?;
         let expected = genesis.hash();
         match store.get("meta", b"genesis")? {
             Some(found) if found == expected => {}
@@ -241,12 +248,20 @@ impl Store {
             batch.put_cf(nodes, key, node);
         }
         for (hash, value) in &update.values {
-            let key = [&hash[..], &update.version.to_be_bytes()[..]].concat();
+            let key = pruning::key_of(hash, update.version);
             let mut record = vec![u8::from(value.is_some())];
             record.extend(value.iter().flatten());
             batch.put_cf(values, key, record);
         }
-        Ok(())
+        self.put_stale(batch, update)
+    }
+
+    /// The newest record of a value whose version is at most `at_most`.
+    fn value_record(&self, key_hash: &[u8; 32], at_most: Height) -> Result<Option<Record>, StoreError> {
+        let last = pruning::key_of(key_hash, at_most);
+        let from = IteratorMode::From(&last, Direction::Reverse);
+        let newest = self.db.iterator_cf(self.family("values")?, from).next().transpose()?;
+        Ok(newest.filter(|(key, _)| key.starts_with(key_hash)))
     }
 
     fn put_square(
@@ -390,17 +405,17 @@ impl Store {
     pub(crate) fn index(&self, height: Height) -> Result<Option<(DataRootParts, Index)>, StoreError> {
         let Some(bytes) = self.get("indexes", &height.to_be_bytes())? else { return Ok(None) };
         let corrupt = || StoreError::Corrupt("index");
-        let width = Width::new(u32::from_be_bytes(number(&bytes, 0, "index")?)).map_err(|_| corrupt())?;
-        let parts = DataRootParts {
-            width,
-            axis_root: number(&bytes, 4, "index")?,
-            index_root: number(&bytes, 36, "index")?,
-        };
         let index = Index::decode(bytes.get(68..).ok_or_else(corrupt)?).map_err(|_| corrupt())?;
-        Ok(Some((parts, index)))
+        Ok(Some((parts_of(&bytes)?, index)))
     }
 
-    /// Shares `start .. start + count` of a square of this width.
+    /// The roots of the block's square; `None` while the square is not here.
+    pub(crate) fn parts(&self, height: Height) -> Result<Option<DataRootParts>, StoreError> {
+        let bytes = self.get("indexes", &height.to_be_bytes())?;
+        bytes.map(|bytes| parts_of(&bytes)).transpose()
+    }
+
+    /// Shares `start .. start + count` of a square of this width; `None` once it was dropped.
     pub(crate) fn shares(
         &self,
         height: Height,
@@ -408,7 +423,7 @@ impl Store {
         width: Width,
         start: u32,
         count: u32,
-    ) -> Result<Vec<u8>, StoreError> {
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         let row_bytes = width.get() * SHARE_BYTES;
         let (first, end) = (start as usize * SHARE_BYTES, (start as usize + count as usize) * SHARE_BYTES);
         let rows = first / row_bytes..end.div_ceil(row_bytes);
@@ -424,17 +439,26 @@ impl Store {
         let skipped = rows.start * row_bytes;
         bytes.truncate(end - skipped);
         bytes.drain(..first - skipped);
-        Ok(bytes)
+        // Rows that were dropped meanwhile would have read as zeroes.
+        Ok((height > self.pruned()).then_some(bytes))
     }
 
-    /// The earliest place of a blob: height and position in the index.
+    /// The earliest place of a blob whose square was not dropped, or else the earliest: height and position in the
+    /// index.
     pub(crate) fn find(&self, name: &BlobName) -> Result<Option<(Height, u32)>, StoreError> {
         let (family, prefix) = match name {
             BlobName::Commitment(commitment) => ("commitments", commitment.to_vec()),
             BlobName::Foreign(foreign) => ("foreign", foreign_prefix(foreign)),
         };
-        let Some(record) = self.scan(family, &prefix)?.next() else { return Ok(None) };
-        let (key, _) = record?;
+        let kept = [&prefix[..], &(self.pruned() + 1).to_be_bytes()].concat();
+        let from = IteratorMode::From(&kept, Direction::Forward);
+        let kept = self.db.iterator_cf(self.family(family)?, from).next().transpose()?;
+        let first = || self.scan(family, &prefix)?.next().transpose();
+        let record = match kept.filter(|(key, _)| key.starts_with(&prefix)) {
+            None => first()?,
+            kept => kept,
+        };
+        let Some((key, _)) = record else { return Ok(None) };
         Ok(Some((
             u64::from_be_bytes(number(&key, prefix.len(), family)?),
             u32::from_be_bytes(number(&key, prefix.len() + 8, family)?),
@@ -452,23 +476,28 @@ impl Store {
     }
 }
 
+/// The beginning of a record of `indexes`.
+fn parts_of(bytes: &[u8]) -> Result<DataRootParts, StoreError> {
+    let width = Width::new(u32::from_be_bytes(number(bytes, 0, "index")?));
+    Ok(DataRootParts {
+        width: width.map_err(|_| StoreError::Corrupt("index"))?,
+        axis_root: number(bytes, 4, "index")?,
+        index_root: number(bytes, 36, "index")?,
+    })
+}
+
 impl StateStore for Store {
     fn node(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         self.get("nodes", key).map_err(|error| StateError::Store(error.to_string()))
     }
 
     fn value(&self, key_hash: &[u8; 32], at_most: Height) -> Result<Option<Vec<u8>>, StateError> {
-        let failed = |error: &dyn std::fmt::Display| StateError::Store(error.to_string());
-        let last = [&key_hash[..], &at_most.to_be_bytes()[..]].concat();
-        let family = self.family("values").map_err(|error| failed(&error))?;
-        let mut records = self.db.iterator_cf(family, IteratorMode::From(&last, Direction::Reverse));
-        match records.next() {
-            Some(Err(error)) => Err(failed(&error)),
-            Some(Ok((key, record))) if key.starts_with(key_hash) => {
-                Ok(record.split_first().filter(|(tag, _)| **tag == 1).map(|(_, value)| value.to_vec()))
-            }
-            Some(Ok(_)) | None => Ok(None),
-        }
+        let newest = self.value_record(key_hash, at_most);
+        let newest = newest.map_err(|error| StateError::Store(error.to_string()))?;
+        Ok(newest.and_then(|(_, record)| match record.split_first() {
+            Some((1, value)) => Some(value.to_vec()),
+            _ => None,
+        }))
     }
 }
 

@@ -1,9 +1,11 @@
 //! The command line: one file a subcommand, results to stdout, all else to stderr.
 
 mod account;
+mod export;
 mod follow;
 mod gateway;
 mod get;
+mod import;
 mod keys;
 mod list;
 mod output;
@@ -72,6 +74,8 @@ enum Command {
     Get(get::Args),
     List(list::Args),
     Follow(follow::Args),
+    Export(export::Args),
+    Import(import::Args),
     Proof(proof::Args),
     Keys(keys::Args),
     Account(account::Args),
@@ -114,6 +118,8 @@ pub(crate) fn run() -> ExitCode {
                 Command::Get(args) => get::run(&global, args).await,
                 Command::List(args) => list::run(&global, args).await,
                 Command::Follow(args) => follow::run(&global, args).await,
+                Command::Export(args) => Box::pin(export::run(&global, args)).await,
+                Command::Import(args) => import::run(&global, args),
                 Command::Proof(args) => proof::run(&global, args).await,
                 Command::Keys(args) => keys::run(&global, &args),
                 Command::Account(args) => account::run(&global, args).await,

@@ -20,6 +20,8 @@ pub enum ProofKind {
     Commitment,
     /// A value of the state that is not under the header's `app_hash`.
     State,
+    /// Shares that are not those at their place.
+    Range,
     /// A block said to hold a transaction that it does not hold.
     Inclusion,
 }
@@ -32,6 +34,7 @@ impl std::fmt::Display for ProofKind {
             Self::Namespace => "namespace completeness",
             Self::Commitment => "blob commitment",
             Self::State => "state",
+            Self::Range => "share range",
             Self::Inclusion => "inclusion",
         })
     }

@@ -7,7 +7,9 @@
 //! A node whose proof fails is named, asked nothing any more, and the next node is asked.
 
 mod error;
+mod export;
 mod follow;
+mod parts;
 mod patience;
 mod read;
 mod sse;
@@ -26,6 +28,8 @@ use crate::{
     TxBody,
 };
 pub use error::{Attempt, ClientError, ProofKind, RejectedNode};
+pub use export::Exported;
+pub use parts::VerifiedPart;
 pub use read::{Lookup, VerifiedBlob, VerifiedEntryAt, VerifiedList};
 pub use state::{Reserve, VerifiedState};
 pub use submit::{NewBlob, Prepared, Progress, Receipt, SubmitOptions};

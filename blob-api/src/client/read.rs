@@ -1,5 +1,7 @@
 //! Reading: what is returned was verified down to a header that follows from the checkpoint.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use chain::{Height, VerifiedHeader};
 use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof, VerifiedNamespace};
@@ -14,6 +16,9 @@ use crate::{
     server::{HEIGHT_HEADER, PROOF_HEADER},
 };
 
+/// Blobs arrive within this: a block of them over a line of 1 Mbit/s.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// An index entry and the verified header whose data root commits to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedEntryAt {
@@ -23,7 +28,7 @@ pub struct VerifiedEntryAt {
 }
 
 impl VerifiedEntryAt {
-    fn check(header: VerifiedHeader, proof: EntryProof, name: &BlobName) -> Result<Self, Fault> {
+    pub(super) fn check(header: VerifiedHeader, proof: EntryProof, name: &BlobName) -> Result<Self, Fault> {
         let entry = proof.clone().verify(&header.data_root()).map_err(lied(ProofKind::Entry))?.into_entry();
         if !name.names(&entry) {
             let got = hex::encode(entry.commitment);
@@ -164,11 +169,38 @@ impl Client {
 
     /// The blobs of a list, in its order.
     pub async fn read(&self, list: &VerifiedList) -> Result<Vec<VerifiedBlob>, ClientError> {
-        let mut blobs = Vec::with_capacity(list.entries().len());
-        for entry in list.entries() {
-            blobs.push(self.read_entry(&list.header, entry).await?);
+        let bytes = match list.entries() {
+            [] => Vec::new(),
+            entries => self.transport.any(|node| self.all_from(node, list, entries)).await?.1,
+        };
+        let blob = |(entry, bytes): (&IndexEntry, Bytes)| VerifiedBlob {
+            header: list.header.clone(),
+            entry: entry.clone(),
+            bytes,
+        };
+        Ok(list.entries().iter().zip(bytes).map(blob).collect())
+    }
+
+    /// All blobs of a list in one answer, checked one by one.
+    async fn all_from(
+        &self,
+        node: Node,
+        list: &VerifiedList,
+        entries: &[IndexEntry],
+    ) -> Result<Vec<Bytes>, Fault> {
+        let path = format!("/v1/height/{}/namespace/{}/blobs", list.height(), list.namespace());
+        let response = match send(self.transport.get(&node, &path).timeout(READ_TIMEOUT)).await {
+            Err(Fault::Answer(detail)) if detail.is_absent() => {
+                return Err(lied(ProofKind::Namespace)("called a namespace absent that has entries"));
+            }
+            response => response?,
+        };
+        let mut all = read(response, entries.iter().map(|entry| entry.len).sum()).await?;
+        let (expected, got) = (entries.iter().map(|entry| entry.len).sum::<u64>(), all.len() as u64);
+        if expected != got {
+            return Err(Fault::Passing(format!("answered with {got} of {expected} bytes")));
         }
-        Ok(blobs)
+        entries.iter().map(|entry| check_bytes(entry, all.split_to(entry.len as usize))).collect()
     }
 
     async fn read_entry(
@@ -181,7 +213,7 @@ impl Client {
     }
 
     async fn get_from(&self, node: Node, name: &BlobName) -> Result<VerifiedBlob, Fault> {
-        let response = send(self.transport.get(&node, &name.path())).await?;
+        let response = send(self.transport.get(&node, &name.path()).timeout(READ_TIMEOUT)).await?;
         let text = |name| {
             let value = response.headers().get(&name).and_then(|value| value.to_str().ok());
             value.ok_or_else(|| Fault::Passing(format!("answered without the header {name}")))
@@ -238,7 +270,7 @@ impl Client {
 
     async fn bytes_from(&self, node: Node, entry: &IndexEntry) -> Result<Bytes, Fault> {
         let path = format!("/v1/blob/{}", hex::encode(entry.commitment));
-        let response = send(self.transport.get(&node, &path)).await?;
+        let response = send(self.transport.get(&node, &path).timeout(READ_TIMEOUT)).await?;
         check_bytes(entry, read(response, entry.len).await?)
     }
 }

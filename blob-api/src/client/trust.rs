@@ -1,11 +1,12 @@
 //! The chain of verified headers, from the checkpoint to wherever a proof needs one.
 //!
 //! ```text
-//!  lower height verified:   advance; too little trust ─▶ verify the middle first
-//!  only higher ones:        step back by hash, one by one
+//!  lower height verified, and young:   advance; too little trust ─▶ verify the middle first
+//!  the next one verified, or no other: step back by hash, one by one
 //! ```
 //!
-//! A header is verified once; any number of reads use it.
+//! A header is verified once; any number of reads use it. Stepping back far keeps the last thousand headers of the
+//! way and one of each 512 before them, so that whoever reads forward from there asks for each header twice at most.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +23,14 @@ use super::{
     transport::{Node, json},
 };
 
-/// Verified headers kept; the lowest but one goes first, so that the checkpoint stays.
+/// Verified headers kept. The checkpoint, the highest and, while there are others, the anchors stay.
 const KEPT_HEADERS: usize = 4096;
+
+/// Of the headers on the way back, those at a multiple of this are kept.
+const ANCHOR_INTERVAL: Height = 512;
+
+/// Of the headers on the way back, so many of the last are kept.
+const KEPT_BEHIND: Height = 1_024;
 
 /// What the client trusts, and what follows from it so far.
 #[derive(Debug)]
@@ -44,12 +51,25 @@ impl Trust {
     }
 
     fn keep(&self, header: &VerifiedHeader) {
+        let height = header.height();
         let mut verified = self.verified();
-        verified.insert(header.height(), header.clone());
+        verified.insert(height, header.clone());
         while verified.len() > KEPT_HEADERS {
-            let Some(second) = verified.keys().nth(1).copied() else { break };
-            verified.remove(&second);
+            // The farthest from where reading goes on.
+            let (highest, checkpoint) =
+                (verified.keys().next_back().copied(), self.network.checkpoint.height);
+            let stays = |at: &Height| *at == checkpoint || Some(*at) == highest || *at == height;
+            let mut going = verified.keys().filter(|at| !stays(at) && !at.is_multiple_of(ANCHOR_INTERVAL));
+            let (first, last) = (going.next().copied(), going.next_back().copied());
+            let farthest = first.into_iter().chain(last).max_by_key(|at| at.abs_diff(height));
+            let anchor = || verified.keys().find(|at| !stays(at)).copied();
+            let Some(gone) = farthest.or_else(anchor) else { break };
+            verified.remove(&gone);
         }
+    }
+
+    fn is_young(&self, header: &VerifiedHeader) -> bool {
+        now().duration_since(header.time()).unwrap_or_default() < self.options.trusting_period
     }
 
     fn at_or_below(&self, height: Height) -> Option<VerifiedHeader> {
@@ -92,8 +112,14 @@ impl Client {
         let trust = self.trust().map_err(Fault::Final)?;
         self.start(node, trust).await?;
         match (trust.at_or_below(block.height()), trust.above(block.height())) {
-            (Some(base), _) => self.advance(node, trust, base, block).await,
-            (None, Some(later)) => self.step_back(node, trust, later, block.height()).await,
+            (_, Some(later)) if later.height() == block.height() + 1 => {
+                self.step_back(node, trust, later, block).await
+            }
+            (Some(base), None) => self.advance(node, trust, base, block).await,
+            (Some(base), Some(_)) if trust.is_young(&base) || base.height() == block.height() => {
+                self.advance(node, trust, base, block).await
+            }
+            (_, Some(later)) => self.step_back(node, trust, later, block).await,
             (None, None) => Err(Fault::Passing("served no checkpoint".into())),
         }
     }
@@ -152,13 +178,21 @@ impl Client {
         node: &Node,
         trust: &Trust,
         mut later: VerifiedHeader,
-        height: Height,
+        block: LightBlock,
     ) -> Result<VerifiedHeader, Fault> {
+        let height = block.height();
+        let mut last = Some(block);
         while later.height() > height {
-            let block = self.block(node, Some(later.height() - 1)).await?;
+            let next = later.height() - 1;
+            let block = match last.take_if(|_| next == height) {
+                Some(block) => block,
+                None => self.block(node, Some(next)).await?,
+            };
             later = later.step_back(block).map_err(fault)?;
+            if next.is_multiple_of(ANCHOR_INTERVAL) || next < height + KEPT_BEHIND {
+                trust.keep(&later);
+            }
         }
-        trust.keep(&later);
         Ok(later)
     }
 
@@ -184,7 +218,7 @@ fn fault(error: HeaderError) -> Fault {
     }
 }
 
-fn now() -> Time {
+pub(super) fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     Time::from_unix_timestamp(seconds, since.subsec_nanos()).unwrap_or_else(|_| Time::unix_epoch())

@@ -112,7 +112,8 @@ impl Uploads {
 /// How much of a body has arrived.
 #[utoipa::path(
     get, path = "/v1/bodies/{commitment}", tag = "transaction",
-    params(("commitment" = String, Path, description = "64 hexadecimal digits")),
+    params(("commitment" = String, Path, description = "64 hexadecimal digits",
+        pattern = "^(0x)?[0-9a-fA-F]{64}$")),
     responses((status = 200, body = UploadBody), (status = 400, body = ErrorBody))
 )]
 pub(super) async fn upload_status(
@@ -129,7 +130,8 @@ pub(super) async fn upload_status(
 #[utoipa::path(
     put, path = "/v1/bodies/{commitment}", tag = "transaction",
     params(
-        ("commitment" = String, Path, description = "64 hexadecimal digits"),
+        ("commitment" = String, Path, description = "64 hexadecimal digits",
+            pattern = "^(0x)?[0-9a-fA-F]{64}$"),
         ("offset" = Option<u64>, Query, description = "where the piece belongs; 0 unless told, which starts anew")
     ),
     request_body(content_type = "application/octet-stream", content = Vec<u8>),

@@ -39,9 +39,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 #[utoipa::path(
     get, path = "/v1/namespaces/{namespace}/follow", tag = "read",
     params(
-        ("namespace" = String, Path, description = "58 hexadecimal digits, or up to 20 of the user's id"),
-        ("from" = Option<u64>, Query, description = "first height; the next to be decided unless told"),
-        ("last-event-id" = Option<u64>, Header, description = "the last height seen; goes before `from`")
+        ("namespace" = String, Path, description = "58 hexadecimal digits, or up to 20 of the user's id",
+            pattern = "^(0x)?(0{38}[0-9a-fA-F]{20}|[0-9a-fA-F]{1,20})$"),
+        ("from" = Option<u64>, Query, description = "first height; the next to be decided unless told",
+            minimum = 1),
+        ("last-event-id" = Option<u64>, Header, description = "the last height seen; goes before `from`",
+            minimum = 0)
     ),
     responses(
         (status = 200, content_type = "text/event-stream", body = String),

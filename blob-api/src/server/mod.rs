@@ -5,6 +5,7 @@
 //! description at `/openapi.json` is generated from the handlers.
 
 mod bodies;
+mod docs;
 mod failure;
 mod follow;
 mod limits;
@@ -12,15 +13,17 @@ mod live;
 mod node;
 mod outcome;
 mod params;
+mod parts;
 mod price;
 mod read;
 mod state;
+mod stream;
 mod submit;
 mod transaction;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Json, Router, extract::DefaultBodyLimit, middleware};
+use axum::{Router, extract::DefaultBodyLimit, middleware};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -34,6 +37,7 @@ use bodies::Uploads;
 use failure::Failure;
 pub(crate) use follow::HEIGHT_EVENT;
 use limits::Limits;
+pub(crate) use parts::shares_of;
 pub(crate) use read::{HEIGHT_HEADER, PROOF_HEADER};
 
 /// Limits of the server, and what its operator set.
@@ -172,6 +176,8 @@ struct Description;
 
 fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(docs::openapi_json))
+        .routes(routes!(docs::docs))
         .routes(routes!(node::healthz))
         .routes(routes!(node::status))
         .routes(routes!(node::account))
@@ -194,15 +200,17 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(read::foreign))
         .routes(routes!(read::foreign_proof))
         .routes(routes!(read::namespace))
+        .routes(routes!(read::namespace_blobs))
+        .routes(routes!(parts::range))
+        .routes(routes!(parts::shares))
+        .routes(routes!(parts::transaction_blobs))
         .routes(routes!(follow::follow))
 }
 
 fn routed(app: App) -> Router {
-    let (router, description) = described().split_for_parts();
-    let description = Arc::new(description);
+    let (router, _) = described().split_for_parts();
     let origins = limits::origins(&app.config);
     let router = router
-        .route("/openapi.json", axum::routing::get(move || std::future::ready(Json((*description).clone()))))
         .fallback(|| async {
             Failure::new(ErrorCode::NoSuchPath, "no such path; /openapi.json lists those there are")
         })

@@ -36,7 +36,8 @@ pub(super) async fn status(State(app): State<App>) -> Json<StatusBody> {
 /// What an account owns, and what its pooled transactions may cost.
 #[utoipa::path(
     get, path = "/v1/account/{address}", tag = "account",
-    params(("address" = String, Path, description = "0x and 40 hexadecimal digits")),
+    params(("address" = String, Path, description = "0x and 40 hexadecimal digits",
+        pattern = "^(0x)?[0-9a-fA-F]{40}$")),
     responses((status = 200, body = AccountBody), (status = 400, body = ErrorBody))
 )]
 pub(super) async fn account(
@@ -60,7 +61,8 @@ pub(super) async fn operator(State(app): State<App>) -> Json<OperatorBody> {
 /// Sends some WEFT, on development networks.
 #[utoipa::path(
     post, path = "/v1/faucet/{address}", tag = "account",
-    params(("address" = String, Path, description = "0x and 40 hexadecimal digits")),
+    params(("address" = String, Path, description = "0x and 40 hexadecimal digits",
+        pattern = "^(0x)?[0-9a-fA-F]{40}$")),
     responses(
         (status = 200, body = SubmittedBody), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)

@@ -83,8 +83,10 @@ fn prices(app: App, rate: Option<Rate>) -> impl Stream<Item = Update> + Send {
 #[utoipa::path(
     get, path = "/v1/price/history", tag = "price",
     params(
-        ("blocks" = Option<u32>, Query, description = "how many, 1 to 1000; 100 unless told"),
-        ("to" = Option<u64>, Query, description = "the last height; the latest unless told")
+        ("blocks" = Option<u32>, Query, description = "how many, 1 to 1000; 100 unless told",
+            minimum = 1, maximum = 1000),
+        ("to" = Option<u64>, Query, description = "the last height; the latest unless told",
+            minimum = 1)
     ),
     responses((status = 200, body = PriceHistoryBody), (status = 400, body = ErrorBody))
 )]
@@ -164,10 +166,14 @@ fn chosen_rate(app: &App, unit: Option<String>, rate: Option<Rate>) -> Result<Op
 #[utoipa::path(
     get, path = "/v1/quote", tag = "price",
     params(
-        ("bytes" = u64, Query, description = "length of each blob"),
-        ("blobs" = Option<u64>, Query, description = "how many; 1 unless told"),
-        ("foreign" = Option<String>, Query, description = "kinds of foreign commitments, separated by commas"),
-        ("horizon" = Option<u64>, Query, description = "for how many blocks the cap shall hold; 100 unless told"),
+        ("bytes" = u64, Query, description = "length of each blob",
+            minimum = 1),
+        ("blobs" = Option<u64>, Query, description = "how many; 1 unless told",
+            minimum = 1),
+        ("foreign" = Option<String>, Query, description = "kinds of foreign commitments, separated by commas",
+            pattern = "^((keccak256|sha256|eip4844|celestia|anytrust)(,(keccak256|sha256|eip4844|celestia|anytrust))*)?$"),
+        ("horizon" = Option<u64>, Query, description = "for how many blocks the cap shall hold; 100 unless told",
+            minimum = 1, maximum = 100),
         ("unit" = Option<String>, Query, description = "a unit that this node has a rate for"),
         ("rate" = Option<String>, Query, description = "what one WEFT is worth, as `0.35 usd`")
     ),

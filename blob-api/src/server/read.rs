@@ -3,11 +3,10 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderName, HeaderValue, header::CONTENT_TYPE},
+    http::{HeaderName, HeaderValue},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use chain::{LightBlock, Outcome};
+use chain::{Height, LightBlock, Outcome};
 use erasure::{ForeignCommitment, Namespace};
 
 use super::{
@@ -15,8 +14,9 @@ use super::{
     failure::Failure,
     outcome,
     params::{Segment, Segments, digest, parse},
+    stream,
 };
-use crate::{BlobName, EntryBody, ErrorBody, Hex, NamespaceBody, ProofBody};
+use crate::{BlobName, ErrorBody, NamespaceAnswer, NamespaceBody, ProofBody};
 
 /// Response header of a blob: the block's height.
 pub(crate) const HEIGHT_HEADER: HeaderName = HeaderName::from_static("weft-height");
@@ -27,7 +27,8 @@ pub(crate) const PROOF_HEADER: HeaderName = HeaderName::from_static("weft-proof"
 /// A header with its commit and validators: what a Tendermint light client verifies.
 #[utoipa::path(
     get, path = "/v1/header/{height}", tag = "read",
-    params(("height" = String, Path, description = "a height, or `latest`")),
+    params(("height" = String, Path, description = "a height, or `latest`",
+        pattern = "^(latest|[0-9]{1,19})$")),
     responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
 )]
 pub(super) async fn header(
@@ -41,7 +42,8 @@ pub(super) async fn header(
 /// A blob's bytes, by its commitment. Never 404: a commitment alone proves no absence.
 #[utoipa::path(
     get, path = "/v1/blob/{commitment}", tag = "read",
-    params(("commitment" = String, Path, description = "64 hexadecimal digits")),
+    params(("commitment" = String, Path, description = "64 hexadecimal digits",
+        pattern = "^(0x)?[0-9a-fA-F]{64}$")),
     responses(
         (status = 200, content_type = "application/octet-stream", body = Vec<u8>, headers(
             ("weft-height" = u64, description = "the block's height"),
@@ -56,21 +58,18 @@ pub(super) async fn blob(State(app): State<App>, Segment(commitment): Segment) -
 
 async fn bytes_of(app: &App, name: &BlobName) -> Result<Response, Failure> {
     let location = outcome::data(app.backend.find(name).await)?;
-    let bytes: Bytes = outcome::data(app.backend.bytes(&location).await)?;
+    let entry = location.proof.entry().clone();
+    let body = stream::blobs(app, location.height, vec![entry]).await?;
     let proof = HeaderValue::from_str(&hex::encode(location.proof.encode()))
         .map_err(|error| Failure::invalid("commitment", error))?;
-    let headers = [
-        (HEIGHT_HEADER, HeaderValue::from(location.height)),
-        (PROOF_HEADER, proof),
-        (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
-    ];
-    Ok((headers, bytes).into_response())
+    Ok(([(HEIGHT_HEADER, HeaderValue::from(location.height)), (PROOF_HEADER, proof)], body).into_response())
 }
 
 /// A blob's index entry and the proof that it is in the block's index, by its commitment.
 #[utoipa::path(
     get, path = "/v1/blob/{commitment}/proof", tag = "read",
-    params(("commitment" = String, Path, description = "64 hexadecimal digits")),
+    params(("commitment" = String, Path, description = "64 hexadecimal digits",
+        pattern = "^(0x)?[0-9a-fA-F]{64}$")),
     responses((status = 200, body = ProofBody), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
 )]
 pub(super) async fn proof(
@@ -82,19 +81,17 @@ pub(super) async fn proof(
 
 async fn proof_of(app: &App, name: &BlobName) -> Result<Json<ProofBody>, Failure> {
     let location = outcome::data(app.backend.find(name).await)?;
-    Ok(Json(ProofBody {
-        height: location.height,
-        entry: EntryBody::from(location.proof.entry()),
-        proof: Hex(location.proof.encode()),
-    }))
+    Ok(Json(ProofBody::new(location.height, &location.proof)))
 }
 
 /// A blob's bytes, by a foreign commitment that it carries. Never 404: a commitment alone proves no absence.
 #[utoipa::path(
     get, path = "/v1/foreign/{kind}/{value}", tag = "read",
     params(
-        ("kind" = String, Path, description = "the scheme: keccak256, sha256, eip4844, celestia or anytrust"),
-        ("value" = String, Path, description = "64 hexadecimal digits")
+        ("kind" = String, Path, description = "the scheme: keccak256, sha256, eip4844, celestia or anytrust",
+            pattern = "^(keccak256|sha256|eip4844|celestia|anytrust)$"),
+        ("value" = String, Path, description = "64 hexadecimal digits",
+            pattern = "^(0x)?[0-9a-fA-F]{64}$")
     ),
     responses(
         (status = 200, content_type = "application/octet-stream", body = Vec<u8>, headers(
@@ -115,8 +112,10 @@ pub(super) async fn foreign(
 #[utoipa::path(
     get, path = "/v1/foreign/{kind}/{value}/proof", tag = "read",
     params(
-        ("kind" = String, Path, description = "the scheme: keccak256, sha256, eip4844, celestia or anytrust"),
-        ("value" = String, Path, description = "64 hexadecimal digits")
+        ("kind" = String, Path, description = "the scheme: keccak256, sha256, eip4844, celestia or anytrust",
+            pattern = "^(keccak256|sha256|eip4844|celestia|anytrust)$"),
+        ("value" = String, Path, description = "64 hexadecimal digits",
+            pattern = "^(0x)?[0-9a-fA-F]{64}$")
     ),
     responses((status = 200, body = ProofBody), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
 )]
@@ -135,8 +134,10 @@ fn foreign_name(kind: &str, value: &str) -> Result<BlobName, Failure> {
 #[utoipa::path(
     get, path = "/v1/height/{height}/namespace/{namespace}", tag = "read",
     params(
-        ("height" = u64, Path, description = "the block's height"),
-        ("namespace" = String, Path, description = "58 hexadecimal digits, or up to 20 of the user's id")
+        ("height" = u64, Path, description = "the block's height",
+            minimum = 0),
+        ("namespace" = String, Path, description = "58 hexadecimal digits, or up to 20 of the user's id",
+            pattern = "^(0x)?(0{38}[0-9a-fA-F]{20}|[0-9a-fA-F]{1,20})$")
     ),
     responses(
         (status = 200, body = NamespaceBody), (status = 400, body = ErrorBody),
@@ -147,13 +148,41 @@ pub(super) async fn namespace(
     State(app): State<App>,
     Segments(height, namespace): Segments,
 ) -> Result<Json<NamespaceBody>, Failure> {
-    let height = parse("height", &height)?;
-    let namespace: Namespace = parse("namespace", &namespace)?;
-    let answer = match app.backend.namespace(height, namespace).await {
+    let (height, namespace) = (parse("height", &height)?, parse("namespace", &namespace)?);
+    let answer = entries(&app, height, namespace).await?;
+    Ok(Json(NamespaceBody::new(height, namespace, &answer.entries, &answer.proof)))
+}
+
+async fn entries(app: &App, height: Height, namespace: Namespace) -> Result<NamespaceAnswer, Failure> {
+    outcome::data(match app.backend.namespace(height, namespace).await {
         Outcome::Data(answer) => Outcome::Data(answer),
         Outcome::Absent(proof) => Outcome::Absent((height, proof)),
         Outcome::Unreachable(reason) => Outcome::Unreachable(reason),
-    };
-    let answer = outcome::data(answer)?;
-    Ok(Json(NamespaceBody::new(height, namespace, &answer.entries, &answer.proof)))
+    })
+}
+
+/// The bytes of all blobs of a namespace in a block, one after the other without padding, in the order of the list;
+/// 404 with a proof where there are none.
+///
+/// The list, at the same path without `/blobs`, says how long each is, and proves that none is missing.
+#[utoipa::path(
+    get, path = "/v1/height/{height}/namespace/{namespace}/blobs", tag = "read",
+    params(
+        ("height" = u64, Path, description = "the block's height",
+            minimum = 0),
+        ("namespace" = String, Path, description = "58 hexadecimal digits, or up to 20 of the user's id",
+            pattern = "^(0x)?(0{38}[0-9a-fA-F]{20}|[0-9a-fA-F]{1,20})$")
+    ),
+    responses(
+        (status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 400, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)
+    )
+)]
+pub(super) async fn namespace_blobs(
+    State(app): State<App>,
+    Segments(height, namespace): Segments,
+) -> Result<Response, Failure> {
+    let height = parse("height", &height)?;
+    let answer = entries(&app, height, parse("namespace", &namespace)?).await?;
+    stream::blobs(&app, height, answer.entries).await
 }

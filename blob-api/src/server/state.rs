@@ -14,7 +14,8 @@ use crate::{ErrorBody, ReservationBody, StateBody};
 /// A single value of the state: `excess`, `burned`, `reserved`.
 #[utoipa::path(
     get, path = "/v1/state/{name}", tag = "state",
-    params(("name" = String, Path, description = "excess, burned or reserved")),
+    params(("name" = String, Path, description = "excess, burned or reserved",
+        pattern = "^(excess|burned|reserved)$")),
     responses((status = 200, body = StateBody), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
 )]
 pub(super) async fn single(
@@ -43,7 +44,8 @@ pub(super) async fn one_of(
 /// A reservation, or that there is none of this id.
 #[utoipa::path(
     get, path = "/v1/reservations/{id}", tag = "state",
-    params(("id" = String, Path, description = "64 hexadecimal digits: the id of the transaction that bought it")),
+    params(("id" = String, Path, description = "64 hexadecimal digits: the id of the transaction that bought it",
+        pattern = "^(0x)?[0-9a-fA-F]{64}$")),
     responses(
         (status = 200, body = ReservationBody), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody)
     )

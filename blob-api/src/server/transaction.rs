@@ -20,8 +20,10 @@ use crate::{ErrorBody, ErrorCode, TxBody, TxRecord, wire::state_name};
 #[utoipa::path(
     get, path = "/v1/tx/{id}", tag = "transaction",
     params(
-        ("id" = String, Path, description = "64 hexadecimal digits"),
-        ("wait_ms" = Option<u64>, Query, description = "wait so many milliseconds for another state"),
+        ("id" = String, Path, description = "64 hexadecimal digits",
+            pattern = "^(0x)?[0-9a-fA-F]{64}$"),
+        ("wait_ms" = Option<u64>, Query, description = "wait so many milliseconds for another state",
+            minimum = 0, maximum = 30000),
         ("from" = Option<String>, Query, description = "the state that the asker knows: pooled, included, …")
     ),
     responses((status = 200, body = TxBody), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody))
@@ -49,7 +51,8 @@ pub(super) async fn transaction(
 /// ask again: a state is never told as another one.
 #[utoipa::path(
     get, path = "/v1/tx/{id}/events", tag = "transaction",
-    params(("id" = String, Path, description = "64 hexadecimal digits")),
+    params(("id" = String, Path, description = "64 hexadecimal digits",
+        pattern = "^(0x)?[0-9a-fA-F]{64}$")),
     responses(
         (status = 200, content_type = "text/event-stream", body = TxBody),
         (status = 101, description = "a WebSocket, if asked for; each message is one state"),

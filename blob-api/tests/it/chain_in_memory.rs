@@ -11,7 +11,7 @@ use blob_api::{Info, MarketBlock, SubmitError, TxRecord, check_submission};
 use chain::{
     Action, Address, Candidate, Checkpoint, Genesis, GenesisAccount, GenesisValidator, Height, Ledger,
     LightBlock, MemoryState, NetworkConfig, Parameters, Parent, SecretKey, State, StateUpdate, Submission,
-    TxId, TxStatus, ValidBlock,
+    Transaction, TxId, TxStatus, ValidBlock,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{CommittedSquare, Committer, Namespace};
@@ -38,6 +38,7 @@ pub(crate) fn namespace(id: u8) -> Namespace {
 pub(crate) struct Decided {
     pub(crate) light: LightBlock,
     pub(crate) square: Arc<CommittedSquare>,
+    pub(crate) transactions: Vec<Transaction>,
 }
 
 pub(crate) struct Inner {
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) records: BTreeMap<TxId, TxRecord>,
     pub(crate) market: Vec<MarketBlock>,
     pub(crate) faucets: u8,
+    /// Blobs up to this height are gone.
+    pub(crate) pruned: Height,
 }
 
 /// The one chain that all nodes of a test serve.
@@ -60,10 +63,15 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// A chain of eight validators, of whom the first four sign, with one empty block.
+    /// A chain of eight validators, of whom the first four sign, with one empty block, begun an hour ago.
     pub(crate) fn new() -> Arc<Self> {
-        let signers: Vec<_> = (1..=8u8).map(|seed| SigningKey::from([seed; 32])).collect();
         let hour_ago = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(3600);
+        Self::beginning_at(hour_ago.as_secs() as i64)
+    }
+
+    /// The same chain, begun so many seconds after 1970.
+    pub(crate) fn beginning_at(seconds: i64) -> Arc<Self> {
+        let signers: Vec<_> = (1..=8u8).map(|seed| SigningKey::from([seed; 32])).collect();
         let account = |seed| GenesisAccount { address: key(seed).address(), balance: FUNDS };
         let validator = |(at, signer): (usize, &SigningKey)| GenesisValidator {
             name: format!("v{at}"),
@@ -73,7 +81,7 @@ impl Chain {
         };
         let genesis = Genesis {
             chain_id: "weft-test".into(),
-            time: Time::from_unix_timestamp(hour_ago.as_secs() as i64, 0).unwrap(),
+            time: Time::from_unix_timestamp(seconds, 0).unwrap(),
             parameters: Parameters { k_max: 64, max_blob_bytes: 1 << 20, ..Parameters::default() },
             accounts: (1..=3).map(account).collect(),
             validators: signers.iter().enumerate().map(validator).collect(),
@@ -103,6 +111,7 @@ impl Chain {
             records: BTreeMap::new(),
             market: Vec::new(),
             faucets: 0,
+            pruned: 0,
         };
         let chain = Self { genesis, info, inner: Mutex::new(inner), changes: watch::channel(0).0, signers };
         chain.decide();
@@ -224,7 +233,11 @@ impl Chain {
         inner.parent.last_validators = validators.clone();
         inner.parent.validators = next_validators.clone();
         let light = LightBlock { signed_header: signed, next_validators, validators };
-        inner.decided.push(Decided { light, square: valid.square.unwrap() });
+        inner.decided.push(Decided {
+            light,
+            square: valid.square.unwrap(),
+            transactions: valid.block.transactions,
+        });
         for receipt in &valid.receipts {
             inner.records.get_mut(&receipt.id).unwrap().status = TxStatus::Final { height };
             inner.pool.retain(|candidate| candidate.transaction().id() != receipt.id);

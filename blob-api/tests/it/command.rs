@@ -107,6 +107,20 @@ async fn a_user_quotes_submits_follows_reads_lists_and_proves() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!((code, lines[0], lines.len()), (0, "1  none", 2));
     assert!(lines[1].starts_with(&format!("2  {commitment}  3000 bytes")), "{text}");
+    let (archive, folder) = (user.path("history.weft"), user.path("blobs"));
+    let exported = user.json(&["export", &archive, "-n", ns]).await;
+    assert_eq!((&exported["heights"], &exported["blobs"]), (&2.into(), &1.into()));
+    let kept = exported["checkpoint"].as_str().unwrap();
+    for trusted in [&[][..], &["--checkpoint", kept]] {
+        let args = [&["import", &archive, "--output", &folder], trusted].concat();
+        let (code, text, err) = user.run(&args).await;
+        assert!(code == 0 && text.contains(commitment) && text.contains("verified"), "{text}{err}");
+        assert_eq!(std::fs::read(Path::new(&folder).join("2-0")).unwrap(), vec![5; 3_000]);
+    }
+    let (code, _, err) = user.run(&["export", &archive, "-n", ns]).await;
+    assert!(code == 1 && err.contains("exists already"), "{err}");
+    let (code, _, err) = user.run(&["import", &file]).await;
+    assert!(code == 1 && err.contains("no archive"), "{err}");
     let (code, text, _) = user.run(&["list", "--height", "2", "--namespace", &other]).await;
     assert!(code == 3 && text.contains("proven"), "{text}");
 }
@@ -172,7 +186,7 @@ async fn keys_are_made_shown_and_imported_without_ever_being_an_argument() {
 #[tokio::test]
 async fn help_texts_are_as_reviewed() {
     let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
-    let commands: [&[&str]; 19] = [
+    let commands: [&[&str]; 21] = [
         &[],
         &["quote"],
         &["price"],
@@ -181,6 +195,8 @@ async fn help_texts_are_as_reviewed() {
         &["get"],
         &["list"],
         &["follow"],
+        &["export"],
+        &["import"],
         &["proof"],
         &["account"],
         &["reserve"],

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Blocks up to `height`; each even one holds two blobs of namespace 1, each third one a blob of namespace 2.
-async fn grow(chain: &Arc<Chain>, client: &Client, height: u64) {
+pub(crate) async fn grow(chain: &Arc<Chain>, client: &Client, height: u64) {
     while chain.height() < height {
         let next = chain.height() + 1;
         let mut blobs = Vec::new();

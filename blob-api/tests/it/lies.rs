@@ -79,6 +79,26 @@ async fn another_blobs_entry_fails_the_entry_proof() {
 }
 
 #[tokio::test]
+async fn other_shares_fail_the_range_proof() {
+    let scene = scene(Manner::ProvesOtherShares).await;
+    let commitment = scene.commitment();
+    scene
+        .check(ProofKind::Range, |client| async move { client.read_part(commitment, 1_000..1_032).await })
+        .await;
+}
+
+#[tokio::test]
+async fn other_blobs_and_other_transactions_fail_the_inclusion() {
+    for (manner, expected) in
+        [(Manner::ProvesAnotherEntry, ProofKind::Entry), (Manner::ClaimsFinality, ProofKind::Inclusion)]
+    {
+        let scene = scene(manner).await;
+        let id = scene.sent.id();
+        scene.check(expected, |client| async move { client.transaction_blobs(id).await }).await;
+    }
+}
+
+#[tokio::test]
 async fn an_omitted_entry_fails_the_completeness_proof() {
     let scene = scene(Manner::OmitsAnEntry).await;
     scene.check(ProofKind::Namespace, |client| async move { client.list(2, namespace(1)).await }).await;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
+mod archive;
 mod bad_input;
 mod chain_in_memory;
 mod command;
@@ -19,3 +20,4 @@ mod sidecar;
 mod streams;
 mod submitting;
 mod uploading;
+mod vectors;

@@ -1,18 +1,23 @@
 //! Nodes over the chain: an honest one, and one for each way of lying.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 use blob_api::{
     AccountState, Backend, BlobLocation, BlobName, Client, Config, FaucetError, Found, Info, MarketBlock,
-    NamespaceAnswer, NodeStatus, PriceState, StateAnswer, SubmitError, TxRecord, serve,
+    NamespaceAnswer, NodeStatus, PriceState, StateAnswer, SubmitError, TransactionBlobs, TxRecord, serve,
 };
 use bytes::Bytes;
-use chain::{Address, Height, LightBlock, Outcome, Reason, State, StateKey, Submission, TxId, TxStatus};
-use erasure::{BlobMeta, DataRootParts, Index, Namespace, NamespaceProof};
+use chain::{
+    Address, BlobHeader, Height, LightBlock, Outcome, Reason, State, StateKey, Submission, TxId, TxStatus,
+};
+use erasure::{BlobMeta, DataRootParts, Index, IndexEntry, Namespace, NamespaceProof, RangeProof};
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
@@ -30,6 +35,8 @@ pub(crate) enum Manner {
     FlipsAByte,
     /// Proves another blob's entry.
     ProvesAnotherEntry,
+    /// Proves the shares after those asked for.
+    ProvesOtherShares,
     /// Leaves a namespace's last entry out of the index it proves from.
     OmitsAnEntry,
     /// Proves another namespace absent.
@@ -141,14 +148,51 @@ impl Backend for Node {
         Outcome::Unreachable(Reason::Unknown { tip })
     }
 
-    async fn bytes(&self, location: &BlobLocation) -> Found<Bytes> {
+    async fn bytes(&self, height: Height, entry: &IndexEntry, range: Range<u64>) -> Found<Bytes> {
         let inner = self.chain.lock();
-        let square = &inner.decided[location.height as usize - 1].square;
-        let mut bytes = square.blob_bytes(location.proof.entry()).unwrap();
+        if height <= inner.pruned {
+            return Outcome::Unreachable(Reason::Pruned { height });
+        }
+        let square = &inner.decided[height as usize - 1].square;
+        let mut bytes = square.blob_bytes(entry).unwrap();
         if self.manner == Manner::FlipsAByte {
             bytes[0] ^= 1;
         }
-        Outcome::Data(bytes.into())
+        Outcome::Data(bytes[range.start as usize..range.end as usize].to_vec().into())
+    }
+
+    async fn shares(&self, height: Height, range: Range<u32>) -> Found<Option<RangeProof>> {
+        let inner = self.chain.lock();
+        let tip = inner.decided.len() as u64;
+        let decided = height.checked_sub(1).and_then(|at| inner.decided.get(at as usize));
+        let Some(block) = decided.filter(|_| self.manner != Manner::Behind) else {
+            return Outcome::Unreachable(Reason::Behind { height, tip });
+        };
+        let shift = u32::from(self.manner == Manner::ProvesOtherShares);
+        Outcome::Data(block.square.range(range.start + shift..range.end + shift))
+    }
+
+    async fn transaction_blobs(&self, id: TxId) -> Found<TransactionBlobs> {
+        let inner = self.chain.lock();
+        let tip = inner.decided.len() as u64;
+        let Some(TxStatus::Final { height }) = inner.records.get(&id).map(|record| record.status.clone())
+        else {
+            return Outcome::Unreachable(Reason::Unknown { tip });
+        };
+        let block = &inner.decided[height as usize - 1];
+        let transaction =
+            block.transactions.iter().find(|t| t.id(&self.chain.genesis.domain()) == id).unwrap();
+        let (index, parts) = (block.square.index(), block.square.parts());
+        let proof = |blob: &BlobHeader| {
+            let at = index.entries().iter().position(|entry| entry.commitment == blob.commitment).unwrap();
+            index.prove_entry(if self.manner == Manner::ProvesAnotherEntry { 0 } else { at }, parts).unwrap()
+        };
+        let proofs = transaction.blobs().iter().map(proof).collect();
+        let mut transaction = transaction.clone();
+        if self.manner == Manner::ClaimsFinality {
+            transaction.payload.salt = [0; 16];
+        }
+        Outcome::Data(TransactionBlobs { height, transaction, proofs })
     }
 
     async fn namespace(

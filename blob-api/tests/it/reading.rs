@@ -1,7 +1,8 @@
 //! Reading with proofs, and the shape of the API.
 
-use blob_api::{Client, ClientError, ErrorBody, ErrorCode, Lookup, SubmitOptions};
+use blob_api::{Client, ClientError, ErrorBody, ErrorCode, Lookup, SharesBody, SubmitOptions};
 use chain::NetworkConfig;
+use erasure::RangeProof;
 
 use crate::{
     chain_in_memory::{Chain, key, namespace},
@@ -42,6 +43,91 @@ async fn a_blob_is_read_back_by_commitment_and_by_namespace() {
     assert_eq!(read, [blobs[0].bytes.clone(), blobs[2].bytes.clone()]);
     assert_eq!(client.list(2, namespace(3)).await.unwrap().entries(), []);
     assert_eq!(client.list(3, namespace(1)).await.unwrap().entries(), []);
+    assert!(client.rejected_nodes().is_empty());
+}
+
+#[tokio::test]
+async fn thirty_two_bytes_of_a_large_blob_cost_a_share_and_a_proof() {
+    let (chain, server, client) = honest().await;
+    let sent = blob(2, 1_000_000);
+    let prepared =
+        client.prepare(&key(1), vec![blob(1, 5), sent.clone()], SubmitOptions::default()).await.unwrap();
+    client.send(&prepared, None).await.unwrap();
+    chain.decide();
+    let commitment = prepared.blobs()[1].commitment;
+    for range in [0..1, 500..532, 511..513, 777_777..777_809, 999_968..1_000_000, 0..40_000] {
+        let part = client.read_part(commitment, range.clone()).await.unwrap();
+        assert_eq!(&part.bytes()[..], &sent.bytes[range.start as usize..range.end as usize], "{range:?}");
+        assert_eq!((part.offset(), part.entry().commitment), (range.start, commitment));
+    }
+    let url = format!("{}/v1/blob/{}/range", server.url, hex::encode(commitment));
+    let answer = reqwest::get(format!("{url}?offset=777777&len=32")).await.unwrap().bytes().await.unwrap();
+    assert!(answer.len() < 6_000, "{} bytes for 32", answer.len());
+    for query in ["?offset=0&len=0", "?offset=999999&len=2", "?len=1048577", "?offset=1", "?len=1&to=2"] {
+        assert_eq!(reqwest::get(format!("{url}{query}")).await.unwrap().status(), 400, "{query}");
+    }
+    assert!(matches!(client.read_part(commitment, 5..5).await, Err(ClientError::Refused { .. })));
+    let shares = format!("{}/v1/height/2/shares", server.url);
+    let body: SharesBody =
+        reqwest::get(format!("{shares}?start=1&count=3")).await.unwrap().json().await.unwrap();
+    let root = client.header(2).await.unwrap().data_root();
+    RangeProof::decode(&body.proof.0).unwrap().verify(&root, 1..4).unwrap();
+    for query in ["?start=4095&count=2", "?count=0", "?count=2049", "?start=1"] {
+        assert_eq!(reqwest::get(format!("{shares}{query}")).await.unwrap().status(), 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_blobs_of_a_transaction_are_found_by_its_id() {
+    let (chain, _server, client) = honest().await;
+    let blobs = vec![blob(3, 700), blob(1, 9)];
+    let prepared = client.prepare(&key(1), blobs, SubmitOptions::default()).await.unwrap();
+    client.send(&prepared, None).await.unwrap();
+    assert!(matches!(client.transaction_blobs(prepared.id()).await, Err(ClientError::Unreachable { .. })));
+    chain.decide();
+    let found = client.transaction_blobs(prepared.id()).await.unwrap();
+    let commitments: Vec<_> = found.iter().map(|at| at.entry().commitment).collect();
+    assert_eq!(commitments, prepared.blobs().iter().map(|blob| blob.commitment).collect::<Vec<_>>());
+    assert!(found.iter().all(|at| at.header().height() == 2));
+}
+
+#[tokio::test]
+async fn pruned_blobs_are_unreachable_while_lists_and_proofs_stay() {
+    let (chain, server, client) = honest().await;
+    let prepared = client.prepare(&key(1), vec![blob(1, 700)], SubmitOptions::default()).await.unwrap();
+    client.send(&prepared, None).await.unwrap();
+    chain.decide();
+    chain.lock().pruned = 2;
+    let commitment = prepared.blobs()[0].commitment;
+    let response = reqwest::get(format!("{}/v1/blob/{}", server.url, hex::encode(commitment))).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["retry-after"]),
+        (503, &"3600".parse().unwrap())
+    );
+    assert!(response.json::<ErrorBody>().await.unwrap().error.message.contains("archive"));
+    assert!(matches!(client.get(commitment).await, Err(ClientError::Unreachable { .. })));
+    let list = client.list(2, namespace(1)).await.unwrap();
+    assert_eq!(list.entries().len(), 1);
+    assert!(matches!(client.read(&list).await, Err(ClientError::Unreachable { .. })));
+    client.proof(commitment).await.unwrap();
+}
+
+#[tokio::test]
+async fn headers_far_below_the_checkpoint_are_reached_by_hash_and_read_forward() {
+    let (chain, server, _) = honest().await;
+    for _ in 2..=40 {
+        chain.decide();
+    }
+    // The block at 35 is younger than the trusting period, those before the first minutes are not.
+    let network = NetworkConfig {
+        checkpoint: chain.checkpoint(40),
+        trusting_period_seconds: 3_600 - 20,
+        ..chain.network()
+    };
+    let client = Client::new(std::slice::from_ref(&server.url), Some(network)).unwrap();
+    for height in (2..=39).chain([1, 40, 7]) {
+        assert_eq!(client.header(height).await.unwrap().hash(), chain.checkpoint(height).hash);
+    }
     assert!(client.rejected_nodes().is_empty());
 }
 
@@ -144,16 +230,21 @@ async fn the_description_is_openapi_3_1_and_lists_every_path() {
     assert!(json["openapi"].as_str().unwrap().starts_with("3.1"));
     let paths: Vec<_> = json["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     let mut expected = vec![
+        "/docs",
         "/healthz",
+        "/openapi.json",
         "/v1/account/{address}",
         "/v1/blob/{commitment}",
         "/v1/blob/{commitment}/proof",
         "/v1/bodies/{commitment}",
+        "/v1/blob/{commitment}/range",
         "/v1/faucet/{address}",
         "/v1/foreign/{kind}/{value}",
         "/v1/foreign/{kind}/{value}/proof",
         "/v1/header/{height}",
         "/v1/height/{height}/namespace/{namespace}",
+        "/v1/height/{height}/namespace/{namespace}/blobs",
+        "/v1/height/{height}/shares",
         "/v1/namespaces/{namespace}/follow",
         "/v1/operator/status",
         "/v1/price",
@@ -167,6 +258,7 @@ async fn the_description_is_openapi_3_1_and_lists_every_path() {
         "/v1/tx",
         "/v1/tx/{id}",
         "/v1/tx/{id}/events",
+        "/v1/tx/{id}/blobs",
     ];
     expected.sort_unstable();
     assert_eq!(paths, expected);

@@ -40,7 +40,7 @@ pub(super) async fn run(args: Args) -> Result<()> {
     home.write_key(KeyRole::Faucet, &dev_key(0)?.to_bytes())?;
     let config = NodeConfig { api_listen: args.api, ..NodeConfig::loopback("dev") };
     home.write(&config, &dev_genesis("weft-dev", vec![member])?)?;
-    let node = run::start(&home, None).await?;
+    let node = run::start(&home, run::Options::default()).await?;
     node.node().heads().wait_for(|head| head.last.is_some()).await?;
 
     let api = &node.running.api;

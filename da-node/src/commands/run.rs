@@ -19,10 +19,21 @@ pub(super) struct Args {
     /// Stop once this height is committed, without a vote on the next: to change programs together
     #[arg(long, value_name = "HEIGHT")]
     halt_height: Option<u64>,
+    /// Keep all squares and every version of the state, for ever
+    #[arg(long)]
+    archive: bool,
+    /// Keep squares for so long; at least what genesis promises, which is the default
+    #[arg(long, value_name = "SECONDS", conflicts_with = "archive")]
+    retention: Option<u64>,
 }
 
 pub(super) async fn run(args: Args) -> Result<()> {
-    let node = run::start(&Home::new(args.home), args.halt_height).await?;
+    let options = run::Options {
+        halt_height: args.halt_height,
+        archive: args.archive,
+        retention_seconds: args.retention,
+    };
+    let node = run::start(&Home::new(args.home), options).await?;
     let stop = async {
         if let Err(error) = stop_asked(args.until_stdin_closes).await {
             tracing::error!(%error, "cannot listen for signals");

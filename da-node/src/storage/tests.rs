@@ -87,7 +87,8 @@ fn shares_are_those_of_the_square_wherever_a_range_begins_and_ends() {
     for start in 0..=64 {
         for count in 0..=64 - start {
             let range = start as usize * SHARE_BYTES..(start + count) as usize * SHARE_BYTES;
-            assert_eq!(store.shares(1, &root, width, start, count).unwrap(), bytes[range], "{start}+{count}");
+            let shares = store.shares(1, &root, width, start, count).unwrap().unwrap();
+            assert_eq!(shares, bytes[range], "{start}+{count}");
         }
     }
 }
@@ -110,7 +111,10 @@ fn what_lost_is_dropped_once_a_block_is_decided() {
     assert_eq!((keys(&store, "candidates"), keys(&store, "undecided")), (0, 0));
     assert!(keys(&store, "squares") < before);
     let bytes = |square: &CommittedSquare| {
-        store.shares(2, &square.data_root(), square.width(), 0, square.width().shares() as u32).unwrap()
+        store
+            .shares(2, &square.data_root(), square.width(), 0, square.width().shares() as u32)
+            .unwrap()
+            .unwrap()
     };
     let (lost, won) = (lost.square.unwrap(), won.square.unwrap());
     assert_eq!(bytes(&won), won.original().into_bytes());
@@ -130,8 +134,10 @@ fn a_block_committed_without_its_square_gets_it_later() {
     assert!(store.find(&valid.placement.index.entries()[1].commitment.into()).unwrap().is_some());
     store.backfill(2, &square).unwrap();
     assert_eq!(store.index(2).unwrap(), Some((square.parts(), square.index().clone())));
-    let shares =
-        store.shares(2, &square.data_root(), square.width(), 0, square.width().shares() as u32).unwrap();
+    let shares = store
+        .shares(2, &square.data_root(), square.width(), 0, square.width().shares() as u32)
+        .unwrap()
+        .unwrap();
     let rebuilt = OriginalSquare::from_shares(square.width(), &shares).unwrap();
     assert_eq!(rebuilt.commit(square.index().clone()).data_root(), square.data_root());
 }
@@ -167,7 +173,7 @@ fn a_value_is_the_newest_of_its_version_or_before() {
 #[test]
 fn corrupt_records_are_named_and_never_panic() {
     let (dir, chain, store, valid, _) = with_a_block();
-    let (id, commitment) = (valid.receipts[0].id, valid.placement.index.entries()[1].commitment);
+    let id = valid.receipts[0].id;
     let square = Arc::unwrap_or_clone(valid.square.unwrap());
     let (height, root) = (1u64.to_be_bytes(), square.data_root());
     let named = |result: Result<(), StoreError>, name: &str| match result {
@@ -189,9 +195,9 @@ fn corrupt_records_are_named_and_never_panic() {
     for garbage in [&b""[..], b"\x07", &[0xff; 19]] {
         put(&store, "transactions", &id.0, garbage);
         named(store.transaction(&id).map(|_| ()), "transaction");
-        put(&store, "commitments", &[&commitment[..], garbage].concat(), b"");
+        put(&store, "commitments", &[&[9; 32], garbage].concat(), b"");
     }
-    named(store.find(&commitment.into()).map(|_| ()), "commitments");
+    named(store.find(&[9; 32].into()).map(|_| ()), "commitments");
     for record in store.scan("nodes", b"").unwrap().map(Result::unwrap) {
         put(&store, "nodes", &record.0, b"\xff\xff");
     }
@@ -233,4 +239,99 @@ fn the_market_remembers_what_blocks_charged() {
     }
     assert_eq!(store.market(4, 2).unwrap(), [block(3), block(4)]);
     assert_eq!(store.market(2, 100).unwrap(), [block(1), block(2)]);
+}
+
+/// Bytes that no compression makes shorter.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Bytes on disk once everything is written out and compacted.
+fn settled_bytes(store: &Store) -> u64 {
+    for name in FAMILIES {
+        let family = store.family(name).unwrap();
+        store.db.flush_cf(family).unwrap();
+        store.db.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
+    }
+    store.disk_bytes().unwrap()
+}
+
+#[test]
+fn with_pruning_the_disk_stays_bounded_and_only_squares_and_old_states_go() {
+    const BLOB_BYTES: usize = 100_000;
+    const KEPT: Height = 20;
+    let dir = tempfile::tempdir().unwrap();
+    let mut chain = TestChain::new("weft-pruned");
+    let store = Store::open(dir.path(), &chain.genesis).unwrap();
+    let (mut commitments, mut measured) = (Vec::new(), Vec::new());
+    for height in 1..=120u64 {
+        let blobs = vec![blob(1, noise(height, BLOB_BYTES)), blob(2, vec![7; 9])];
+        commitments.push(blobs[0].header().commitment);
+        let valid = chain.propose(&store, &[chain.transaction(1, height as u8, height + 20, blobs)], SECOND);
+        store.put_candidate(&valid, valid.square.as_deref()).unwrap();
+        let commit = chain.decide(&valid);
+        store.commit_block(&valid, &commit).unwrap();
+        if height.is_multiple_of(10) {
+            let oldest = (valid.block.header.time - Duration::from_secs(KEPT)).unwrap();
+            let up_to = store.last_before(oldest).unwrap();
+            assert_eq!(up_to, height.saturating_sub(KEPT + 1));
+            store.prune_squares(up_to).unwrap();
+            store.prune_state(height.saturating_sub(5)).unwrap();
+        }
+        if height == 60 || height == 120 {
+            measured.push((settled_bytes(&store), keys(&store, "nodes"), keys(&store, "values")));
+        }
+    }
+    let [(bytes, nodes, values), (later_bytes, later_nodes, later_values)] = measured[..] else { panic!() };
+    println!("at 60: {bytes} bytes, {nodes} nodes, {values} values; at 120: {measured:?}");
+    let squares = KEPT * BLOB_BYTES as u64;
+    assert!(bytes > squares && later_bytes < bytes + squares / 4, "{bytes}, then {later_bytes}");
+    assert!(later_nodes <= nodes + 10 && later_values <= values + 2, "{measured:?}");
+
+    let shares = |store: &Store, height| {
+        let (parts, index) = store.index(height).unwrap().unwrap();
+        let range = index.namespace(crate::test_chain::namespace(1))[0].range();
+        store.shares(height, &parts.data_root(), parts.width, range.start, range.end - range.start).unwrap()
+    };
+    drop(store);
+    let store = Store::open(dir.path(), &chain.genesis).unwrap();
+    assert_eq!(store.pruned(), 99);
+    for height in [1, 50, 99] {
+        assert!(store.block(height).unwrap().is_some() && store.commit(height).unwrap().is_some());
+        assert_eq!(shares(&store, height), None);
+        assert_eq!(store.find(&commitments[height as usize - 1].into()).unwrap().unwrap().0, height);
+    }
+    for height in [100, 120] {
+        assert_eq!(shares(&store, height).unwrap()[..BLOB_BYTES], noise(height, BLOB_BYTES)[..]);
+    }
+    // Nine bytes that are in every block are found where they can still be read.
+    let everywhere = blob(2, vec![7; 9]).header().commitment;
+    assert_eq!(store.find(&everywhere.into()).unwrap().unwrap().0, 100);
+    let charged = |height| State::at(&store, height).balance(&key(1).address()).unwrap();
+    assert!(charged(115) > charged(120));
+    assert!(
+        State::at(&store, 60).root().is_err() || State::at(&store, 60).balance(&key(1).address()).is_err()
+    );
+}
+
+#[test]
+fn squares_that_age_before_they_were_fetched_are_given_up() {
+    let (_dir, mut chain, store, ..) = with_a_block();
+    let mut valid =
+        chain.propose(&store, &[chain.transaction(2, 1, 50, vec![blob(4, vec![4; 900])])], SECOND);
+    valid.square = None;
+    let commit = chain.decide(&valid);
+    store.commit_block(&valid, &commit).unwrap();
+    assert_eq!(store.missing().unwrap(), BTreeSet::from([2]));
+    store.prune_squares(1).unwrap();
+    assert_eq!(store.missing().unwrap(), BTreeSet::from([2]));
+    store.prune_squares(2).unwrap();
+    assert_eq!(store.missing().unwrap(), BTreeSet::new());
 }

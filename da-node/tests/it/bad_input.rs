@@ -44,7 +44,7 @@ impl Node {
         // Without work, no block comes during a test: the height stands still.
         genesis.parameters.idle_interval_ms = 600_000;
         home.write(&NodeConfig::loopback("it"), &genesis).unwrap();
-        let node = run::start(&home, None).await.unwrap();
+        let node = run::start(&home, run::Options::default()).await.unwrap();
         let api = node.running.api.clone();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(node.until(async move {

@@ -114,7 +114,7 @@ async fn dashboard_and_alerts_ask_for_metrics_that_a_node_has() {
     let home = folder.path().join("node");
     fast_validator(&home);
     let home = Home::new(home);
-    let node = run::start(&home, None).await.unwrap();
+    let node = run::start(&home, run::Options::default()).await.unwrap();
     let api = node.running.api.clone();
     let mut shown = BTreeSet::new();
     eventually(Duration::from_secs(60), "a block's metrics", async || {
