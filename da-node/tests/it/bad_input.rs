@@ -294,7 +294,7 @@ async fn malformed_bytes_are_refused_with_their_place() {
         ("namespace of version 1", foreign_version, "blobs.namespace"),
         ("truncated protobuf", good[..good.len() - 1].to_vec(), "body"),
         ("no protobuf", b"\xff\xff\xff\xff".to_vec(), "body"),
-        ("nothing", Vec::new(), "action"),
+        ("nothing", Vec::new(), "sender"),
     ] {
         let (status, error) = node.post(body).await;
         let error = error.unwrap();

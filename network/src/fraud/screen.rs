@@ -279,7 +279,7 @@ mod tests {
             }
             while let Some(next) = screen.next_pull() {
                 pulled += u32::from(!next.dialled);
-                honest_after = honest_after.or_else(|| (next.peer == honest.peer).then_some(n - 5_000));
+                honest_after = honest_after.or_else(|| (next.peer == honest.peer).then(|| n - 5_000));
                 screen.done(&next, true);
             }
         }
@@ -337,7 +337,7 @@ mod tests {
         for n in 0..WAITING_PER_PEER as u32 {
             assert_eq!(screen.offer(pull(5, n, peer, true), Standing::Committed, now), Ok(()));
         }
-        let waiting = screen.offer(pull(5, 9, peer, true), Standing::Committed, now);
+        let waiting = screen.offer(pull(5, u32::MAX, peer, true), Standing::Committed, now);
         assert_eq!(waiting, Err(Refused::Waiting { limit: WAITING_PER_PEER }));
     }
 }
