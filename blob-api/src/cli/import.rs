@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// The file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Write each blob to DIR/<height>-<position>
+    /// Write each blob to DIR/HEIGHT-POSITION
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
     /// A header to trust instead of network.toml's
