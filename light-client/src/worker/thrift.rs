@@ -31,11 +31,13 @@ impl Worker {
     }
 
     pub(super) fn affords_newest(&mut self, now: Millis) -> bool {
+        self.charge(now);
         let bytes = self.cost_of_one_more();
         self.budget.as_mut().is_none_or(|budget| budget.affords(now, bytes))
     }
 
     pub(super) fn affords_older(&mut self, now: Millis) -> bool {
+        self.charge(now);
         let bytes = self.cost_of_one_more();
         self.budget.as_mut().is_none_or(|budget| budget.affords_older(now, bytes))
     }
