@@ -44,11 +44,16 @@ impl Accusation {
         }
         let (parameters, proof) = rest.split_at_checked(length).ok_or_else(missing)?;
         let bad = |field| move |reason: String| DecodeError::Field { field, reason };
-        Ok(Self {
+        let accusation = Self {
             parameters: serde_json::from_slice(parameters)
                 .map_err(|error| bad("accusation.parameters")(error.to_string()))?,
             proof: FraudProof::decode(proof).map_err(|error| bad("accusation.proof")(error.to_string()))?,
-        })
+        };
+        // Its hash names it: there must be no second way to write it.
+        if accusation.encode() != bytes {
+            return Err(DecodeError::NotCanonical);
+        }
+        Ok(accusation)
     }
 
     /// Checks it against a header of the caller's own verified chain.

@@ -51,7 +51,7 @@ pub struct FeeRules {
 impl FeeRules {
     /// The rules of a chain with these parameters.
     pub fn new(parameters: &Parameters) -> Self {
-        let capacity = u64::from(parameters.k_max) * u64::from(parameters.k_max);
+        let capacity = parameters.width().shares() as u64;
         let target = capacity / 2;
         let update_fraction = target * BLOCKS_PER_E;
         Self { capacity, target, update_fraction, excess_max: update_fraction * MAX_EXPONENT }

@@ -86,7 +86,7 @@ impl std::fmt::Display for ProvenFraud {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProvenFraudError {
-    /// Parameters of another chain. Whoever gave them is at fault, not the proof's sender.
+    /// Parameters of another chain. Whoever gave them is at fault: in an accusation, its sender.
     #[error("header {height} names the parameters with hash {expected}, got those with {got}")]
     OtherParameters {
         /// The header's height.

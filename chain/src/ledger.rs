@@ -324,14 +324,14 @@ pub enum LedgerError {
 
 impl LedgerError {
     /// Whether a later block could hold the same transaction although nobody pays anything in: prices fall, blocks
-    /// have room, buckets fill up.
+    /// have room, buckets fill up, the last height allowed moves on.
     pub fn may_pass(&self) -> bool {
-        use ReservationError::{SoldOut, Spent, TooDear};
+        use ReservationError::{SoldOut, Spent, TooDear, TooLong};
         matches!(
             self,
             Self::CapTooLow { .. }
                 | Self::BlockFull { .. }
-                | Self::Reservation(Spent { .. } | SoldOut { .. } | TooDear { .. })
+                | Self::Reservation(Spent { .. } | SoldOut { .. } | TooDear { .. } | TooLong { .. })
         )
     }
 }

@@ -14,7 +14,7 @@ pub enum StateKey {
     Excess,
     /// Nano burned since genesis: `burned`.
     Burned,
-    /// Ids of the transactions that expire at a height: `seen/7`.
+    /// What is remembered of the transactions that expire at a height: `seen/7`.
     Seen(Height),
     /// Shares a block that all reservations hold: `reserved`.
     Reserved,

@@ -307,7 +307,7 @@ impl Transaction {
             return Err(TransactionError::KzgOpenings { claimed: claimed.len(), got: self.kzg.len() });
         }
         let shares = self.shares();
-        let capacity = u64::from(parameters.k_max) * u64::from(parameters.k_max);
+        let capacity = parameters.width().shares() as u64;
         if shares > capacity - 1 {
             return Err(TransactionError::TooManyShares { got: shares, limit: capacity - 1 });
         }

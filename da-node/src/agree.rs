@@ -1,6 +1,7 @@
 //! The node as consensus sees it: what to propose, how to judge, what to keep.
 
 use std::{
+    io,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use crate::{
     clock,
     fetch::Fetcher,
-    heavy,
+    heavy::Heavy,
     metrics::Stage,
     node::{Node, NodeError},
 };
@@ -46,6 +47,7 @@ pub(crate) struct Agree {
     network: Network,
     proposer: account::Id,
     halt: Option<chain::Height>,
+    squares: Heavy,
     engine: OnceLock<consensus::Handle>,
 }
 
@@ -58,8 +60,9 @@ impl Agree {
         network: Network,
         proposer: account::Id,
         halt: Option<chain::Height>,
-    ) -> Self {
-        Self { node, fetcher, network, proposer, halt, engine: OnceLock::new() }
+    ) -> io::Result<Self> {
+        let squares = Heavy::start()?;
+        Ok(Self { node, fetcher, network, proposer, halt, squares, engine: OnceLock::new() })
     }
 
     /// The engine, to be told when something missing has arrived.
@@ -91,10 +94,25 @@ impl Agree {
         work: impl FnOnce(&Node) -> Result<T, NodeError> + Send + 'static,
     ) -> Result<T, NodeError> {
         let node = self.node.clone();
-        match heavy::spawn(move || work(&node)).await {
+        match tokio::task::spawn_blocking(move || work(&node)).await {
             Ok(result) => result,
             Err(error) => Err(NodeError::Task(error.to_string())),
         }
+    }
+
+    /// Runs `work` on the thread for squares.
+    async fn heavy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Node) -> Result<T, NodeError> + Send + 'static,
+    ) -> Result<T, NodeError> {
+        let node = self.node.clone();
+        let done = self.squares.run(move || work(&node)).await;
+        done.unwrap_or_else(|| Err(NodeError::Task("work on a square".into())))
+    }
+
+    /// Whether `height` is still the next: a decision that overtook what was judged says nothing about the judged.
+    fn is_next(&self, height: Height) -> bool {
+        self.node.head().next_height() == height.value()
     }
 
     /// Goes on looking for what `proposal` lacks until it is here or the height is over, then tells the engine.
@@ -142,7 +160,7 @@ impl Application for Agree {
 
     async fn propose(&self, _height: Height, _round: u32, _deadline: Instant) -> Result<Payload, AppError> {
         let proposer = self.proposer;
-        let draft = self.blocking(move |node| node.draft(proposer)).await?;
+        let draft = self.heavy(move |node| node.draft(proposer)).await?;
         tokio::time::sleep_until(self.since_last(self.node.genesis.parameters.block_interval_ms)).await;
         let valid = self.blocking(move |node| node.seal(draft, clock::now())).await?;
         let proposal = valid.proposal(&self.node.genesis);
@@ -164,7 +182,7 @@ impl Application for Agree {
         if proposal.ids.len() > limit {
             return invalid(format!("{} transactions, a block holds {limit}", proposal.ids.len()));
         }
-        if self.node.head().next_height() != height.value() {
+        if !self.is_next(height) {
             return Verdict::NotYet;
         }
         let started = std::time::Instant::now();
@@ -179,7 +197,7 @@ impl Application for Agree {
                 return Verdict::NotYet;
             }
         };
-        match self.blocking(move |node| node.validate(&proposal, &found)).await {
+        match self.heavy(move |node| node.validate(&proposal, &found)).await {
             Ok(_) => {
                 metrics.proposals_valid.inc();
                 Verdict::Valid
@@ -188,6 +206,7 @@ impl Application for Agree {
                 self.node.fail(&error);
                 Verdict::NotYet
             }
+            Err(NodeError::Rule { .. }) if !self.is_next(height) => Verdict::NotYet,
             Err(NodeError::Rule { error, .. }) => invalid(error.to_string()),
             Err(error) => {
                 self.node.fail(&error);
@@ -249,12 +268,12 @@ impl Application for Agree {
 
     async fn synced(&self, height: Height, value_bytes: Bytes) -> Result<Payload, SyncFault> {
         let block = Block::decode(&value_bytes).map_err(|error| SyncFault::Peer(error.to_string()))?;
-        if self.node.head().next_height() != height.value() || block.header.height != height {
+        if !self.is_next(height) || block.header.height != height {
             return Err(SyncFault::Local(format!("block {height} does not follow the latest")));
         }
         let valid =
             self.blocking(move |node| node.accept_decided(&block)).await.map_err(|error| match error {
-                NodeError::Rule { error, .. } => SyncFault::Peer(error.to_string()),
+                NodeError::Rule { error, .. } if self.is_next(height) => SyncFault::Peer(error.to_string()),
                 error => SyncFault::Local(error.to_string()),
             })?;
         let proposal = valid.proposal(&self.node.genesis);

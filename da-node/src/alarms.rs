@@ -140,7 +140,7 @@ impl Alarms {
             let Some(block) = self.node.store.block(height)? else { break };
             for transaction in &block.transactions {
                 if let Some(last) = posted.get_mut(&transaction.payload.sender) {
-                    *last = block.header.time;
+                    *last = (*last).max(block.header.time);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What would keep a node from working, and what to do about it.
 //!
-//! Each check looks at one thing, changes nothing and tells what it saw; what is wrong comes with its remedy. A
-//! check that cannot be made says so as a warning, never as success.
+//! Each check looks at one thing and tells what it saw; what is wrong comes with its remedy. Nothing is changed but
+//! for a file that is written and removed. A check that cannot be made says so as a warning, never as success.
 
 use std::{
     fs,

@@ -137,7 +137,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Admits again what was pooled when the node last ran, if the chain has not taken it meanwhile.
+    /// Takes back what was pooled when the node last ran, but for what no block can hold any more.
     fn restore_pool(&self) -> Result<(), StoreError> {
         let pooled = self.store.pooled()?;
         if let Some(last) = pooled.last() {
@@ -150,11 +150,12 @@ impl Node {
                 .map(|(transaction, blobs)| {
                     Candidate::new(Arc::new(transaction), blobs.into_iter().map(Arc::new).collect())
                 });
-            let state = self.state();
-            let admitted = candidate.ok().flatten().map(|c| self.pool.admit(c, &self.genesis, state));
-            let removed = match admitted {
-                Some(Ok(changes)) => changes.removed,
-                Some(Err(_)) | None => vec![*id],
+            let removed = match candidate.ok().flatten() {
+                Some(candidate) => match self.pool.restore(candidate, &self.genesis, self.state())? {
+                    Ok(changes) => changes.removed,
+                    Err(_) => vec![*id],
+                },
+                None => vec![*id],
             };
             self.store.change_pool(None, &removed)?;
         }
@@ -244,6 +245,11 @@ impl Node {
         State::at(&self.store, self.tip())
     }
 
+    /// The state that a block after `parent` builds on.
+    fn state_of(&self, parent: &Parent) -> State<'_, Store> {
+        State::at(&self.store, parent.next_height() - 1)
+    }
+
     /// The validators of every height.
     pub(crate) fn validators(&self) -> &validator::Set {
         &self.validators
@@ -297,18 +303,26 @@ impl Node {
     /// Arranges the next block from the pool and writes its square. Takes as long as extending a square: not for an
     /// async thread.
     pub(crate) fn draft(&self, proposer: account::Id) -> Result<Draft, NodeError> {
-        let height = self.head().next_height();
+        let parent = self.head();
+        let height = parent.next_height();
+        let state = || self.state_of(&parent);
         let rules = self.genesis.fee_rules();
         let candidates = self.pool.candidates(rules.base_fee(self.market.excess()), rules.capacity);
-        let select = || chain::select(&self.genesis, self.state(), &proposer, &candidates);
-        let selected = self.metrics.timed(Stage::Select, select).map_err(StoreError::from)?;
+        let select = || chain::select(&self.genesis, state(), &proposer, &candidates);
+        let mut selected = self.metrics.timed(Stage::Select, select).map_err(StoreError::from)?;
         for (id, reason) in selected.refused.iter().filter(|(_, reason)| !reason.may_pass()) {
             let _in_turn = self.pool_turn();
             self.store.change_pool(None, &self.pool.reject(id, reason).removed)?;
         }
+        {
+            // Others have to be able to ask for all that the block holds, until it is decided.
+            let _in_turn = self.pool_turn();
+            selected.chosen.retain(|candidate| self.pool.get(&candidate.transaction().id()).is_some());
+            self.pool.include(height, selected.chosen.iter().map(|candidate| candidate.transaction().id()));
+        }
         let build = || {
             let committer = &mut self.committer();
-            chain::draft(&self.genesis, self.state(), &selected.chosen, proposer, committer)
+            chain::draft(&self.genesis, state(), &selected.chosen, proposer, committer)
         };
         let draft =
             self.metrics.timed(Stage::Build, build).map_err(|error| NodeError::Rule { height, error })?;
@@ -322,7 +336,6 @@ impl Node {
         let height = parent.next_height();
         let valid =
             draft.seal(&self.genesis, &parent, now).map_err(|error| NodeError::Rule { height, error })?;
-        self.pool.include(height, valid.receipts.iter().map(|receipt| receipt.id));
         self.keep(valid, None)
     }
 
@@ -340,7 +353,7 @@ impl Node {
         let height = parent.next_height();
         let check = || {
             let committer = &mut self.committer();
-            chain::validate(&self.genesis, &parent, self.state(), proposal, candidates, committer)
+            chain::validate(&self.genesis, &parent, self.state_of(&parent), proposal, candidates, committer)
         };
         let valid =
             self.metrics.timed(Stage::Validate, check).map_err(|error| NodeError::Rule { height, error })?;
@@ -353,7 +366,7 @@ impl Node {
     pub(crate) fn accept_decided(&self, block: &Block) -> Result<Arc<ValidBlock>, NodeError> {
         let parent = self.head();
         let height = parent.next_height();
-        let valid = validate_decided(&self.genesis, &parent, self.state(), block)
+        let valid = validate_decided(&self.genesis, &parent, self.state_of(&parent), block)
             .map_err(|error| NodeError::Rule { height, error })?;
         self.keep(valid, None)
     }

@@ -16,6 +16,7 @@
 mod book;
 
 use std::{
+    cmp::Reverse,
     collections::BTreeSet,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -115,6 +116,13 @@ impl Inner {
     fn replaced(&self, transaction: &VerifiedTransaction) -> Result<Option<&book::Entry>, SubmitError> {
         let Some(old) = self.book.named(&name(transaction)) else { return Ok(None) };
         let (new, offered) = (transaction.payload(), old.transaction().payload());
+        let stands = |why: &str| {
+            let message = format!(
+                "salt: transaction {} has the same salt and last height, and {why}; use another salt",
+                old.transaction().id()
+            );
+            Err(SubmitError::invalid("salt", message))
+        };
         let (cap, tip) = (ten_percent_more(offered.fee_cap), ten_percent_more(offered.tip));
         let short = |field: &str, least: u64, got: u64| {
             let message = format!(
@@ -125,19 +133,29 @@ impl Inner {
             Err(SubmitError::invalid(field, message).bounds(least, got))
         };
         match () {
+            () if old.included.is_some() => stands("is in a block that is being decided"),
+            () if old.worth.0 => stands("a reservation pays for it: there is no higher offer"),
             () if new.fee_cap < cap => short("fee_cap", cap, new.fee_cap),
             () if new.tip < tip => short("tip", tip, new.tip),
             () => Ok(Some(old)),
         }
     }
 
-    /// Transactions that are worth less and leave room for `needed` bytes, the worst first.
-    fn victims(&self, worth: Worth, needed: usize) -> Result<Vec<TxId>, SubmitError> {
+    /// Transactions that are worth less and leave room for `bytes` beside what `replaced` leaves, the worst first.
+    fn victims(
+        &self,
+        worth: Worth,
+        bytes: usize,
+        replaced: Option<&book::Entry>,
+    ) -> Result<Vec<TxId>, SubmitError> {
         let limit = self.limits.bytes;
-        let mut held = self.book.bytes;
+        let mut held = self.book.bytes - replaced.map_or(0, book::Entry::bytes);
         let mut victims = Vec::new();
-        let mut worst = self.book.worst_first().filter(|entry| entry.included.is_none());
-        while held + needed > limit {
+        let stays = |entry: &&book::Entry| {
+            entry.included.is_none() && replaced.is_none_or(|old| old.arrival != entry.arrival)
+        };
+        let mut worst = self.book.worst_first().filter(stays);
+        while held + bytes > limit {
             match worst.next() {
                 Some(entry) if entry.worth < worth => {
                     held -= entry.bytes();
@@ -161,7 +179,6 @@ impl Inner {
         }
         let replaced = self.replaced(&transaction)?;
         let (freed, freed_bytes) = replaced.map_or((0, 0), |old| (most(old.transaction()), old.bytes()));
-        let replaced = replaced.map(|old| old.transaction().id());
         let (pending, account_bytes) =
             self.book.account(&sender).map_or((0, 0), |account| (account.pending, account.bytes));
         let (pending, needed) = (pending - freed.min(pending), most(&transaction));
@@ -172,12 +189,13 @@ impl Inner {
         if account_bytes - freed_bytes + bytes > limits.account_bytes {
             return Err(SubmitError::AccountFull { limit: limits.account_bytes as u64 });
         }
-        let victims = self.victims(worth, bytes.saturating_sub(freed_bytes))?;
+        let victims = self.victims(worth, bytes, replaced)?;
+        let replaced = replaced.map(|old| old.transaction().id());
         let mut changes = Changes::default();
         if let Some(old) = replaced {
             self.end(&old, TxStatus::Replaced { by: id }, &mut changes);
         }
-        for victim in victims.iter().filter(|victim| Some(**victim) != replaced) {
+        for victim in &victims {
             let reason =
                 format!("left a full pool to transactions with a higher tip, of {} nano per share", worth.1);
             self.end(victim, TxStatus::Evicted { reason }, &mut changes);
@@ -259,8 +277,28 @@ impl Pool {
         Ok(changes)
     }
 
+    /// Takes back a transaction that was pooled before a restart, unless no block can hold it any more.
+    pub(crate) fn restore<S: StateStore>(
+        &self,
+        candidate: Candidate,
+        genesis: &Genesis,
+        state: State<'_, S>,
+    ) -> Result<Result<Changes, SubmitError>, StateError> {
+        let transaction = candidate.transaction();
+        let payload = transaction.payload();
+        let worth = match Ledger::new(state, genesis)?.check(transaction) {
+            Ok(receipt) => (receipt.reservation.is_some(), receipt.tip),
+            Err(LedgerError::State(error)) => return Err(error),
+            Err(error) if error.may_pass() => (payload.reservation().is_some(), payload.tip),
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let balance = state.balance(&transaction.sender())?;
+        Ok(self.lock().admit(candidate, worth, balance))
+    }
+
     /// What the next proposer may choose from: what reservations paid for, then by tip per share at this base fee,
-    /// then arrival; not much more than fits blocks of `capacity` shares.
+    /// then arrival. Of the latter not much more than fits blocks of `capacity` shares; of the former all, which the
+    /// reservations bound: some may have to wait for tokens, and others then go ahead of them.
     pub(crate) fn candidates(&self, base_fee: u64, capacity: u64) -> Vec<Candidate> {
         let inner = self.lock();
         let mut payable: Vec<_> = inner
@@ -272,19 +310,18 @@ impl Pool {
                     Some(_) => (true, 0),
                     None => (false, payload.tip.min(payload.fee_cap.checked_sub(base_fee)?)),
                 };
-                Some((std::cmp::Reverse(worth), entry.arrival, entry))
+                Some((Reverse(worth), entry.arrival, entry))
             })
             .collect();
         payable.sort_unstable_by_key(|(worth, arrival, _)| (*worth, *arrival));
         let mut shares = 0;
         payable
             .into_iter()
-            .map(|(_, _, entry)| &entry.candidate)
-            .take_while(|candidate| {
-                shares += candidate.transaction().shares();
+            .take_while(|(Reverse((reserved, _)), _, entry)| {
+                shares += if *reserved { 0 } else { entry.transaction().shares() };
                 shares <= capacity.saturating_mul(OFFERED_BLOCKS)
             })
-            .cloned()
+            .map(|(_, _, entry)| entry.candidate.clone())
             .collect()
     }
 

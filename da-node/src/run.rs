@@ -86,6 +86,11 @@ pub async fn start_as(
     let store = Store::open(&home.path("db"), &genesis)?;
     let node = Arc::new(Node::open(genesis, store, metrics)?);
     let next = node.head().next_height();
+    let retention = Retention::new(
+        options.archive || (config.archive && options.retention_seconds.is_none()),
+        options.retention_seconds.or(config.retention_seconds),
+        &node.genesis.parameters,
+    )?;
     if let Some(halt) = halt.filter(|halt| *halt < next) {
         bail!(
             "--halt-height {halt} is past: this node has committed {}; run it without, or with a later one",
@@ -137,7 +142,9 @@ pub async fn start_as(
             home.path("node.toml").display()
         );
     }
-    let agree = Arc::new(Agree::new(node.clone(), fetcher.clone(), network.clone(), proposer, halt));
+    let agree = Agree::new(node.clone(), fetcher.clone(), network.clone(), proposer, halt)
+        .context("cannot start the thread for squares")?;
+    let agree = Arc::new(agree);
     let chain_id: ChainId = node.genesis.chain_id.parse().map_err(|error| anyhow!("chain_id: {error}"))?;
     let mut engine_config =
         consensus::Config::new(chain_id, home.path("engine"), config.engine_listen.clone(), network_seed);
@@ -205,11 +212,6 @@ pub async fn start_as(
         ending.join().await.context("the data network ended")?;
         Err(anyhow!("the data network ended"))
     });
-    let retention = Retention::new(
-        options.archive || (config.archive && options.retention_seconds.is_none()),
-        options.retention_seconds.or(config.retention_seconds),
-        &node.genesis.parameters,
-    )?;
     let keeping = node.clone();
     tasks.spawn(async move {
         retention::enforce(keeping, retention).await;

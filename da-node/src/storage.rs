@@ -28,7 +28,11 @@ mod frauds;
 mod pooled;
 mod pruning;
 
-use std::{collections::BTreeSet, path::Path, sync::atomic::AtomicU64};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+};
 
 use blob_api::BlobName;
 use chain::{Block, Genesis, Height, Receipt, StateError, StateStore, StateUpdate, TxId, ValidBlock};
@@ -110,6 +114,9 @@ type Record = (Box<[u8]>, Box<[u8]>);
 pub(crate) struct Store {
     db: DB,
     pruned: AtomicU64,
+    /// Held while a block is committed and while something undecided is written: what comes too late for its height
+    /// would never be dropped.
+    deciding: Mutex<()>,
 }
 
 /// Where a transaction was included and what it paid.
@@ -160,7 +167,7 @@ impl Store {
             ColumnFamilyDescriptor::new(name, options)
         });
         let db = DB::open_cf_descriptors(&options, path, families)?;
-        let store = Self { db, pruned: AtomicU64::new(0) };
+        let store = Self { db, pruned: AtomicU64::new(0), deciding: Mutex::default() };
         store.load_pruned()?;
         let expected = genesis.hash();
         match store.get("meta", b"genesis")? {
@@ -195,6 +202,16 @@ impl Store {
         let mut options = WriteOptions::default();
         options.set_sync(true);
         Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    fn deciding(&self) -> MutexGuard<'_, ()> {
+        self.deciding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what may be decided at `height`, unless that is over.
+    fn write_undecided(&self, height: Height, batch: WriteBatch) -> Result<(), StoreError> {
+        let _deciding = self.deciding();
+        if height <= self.tip()? { Ok(()) } else { self.write(batch) }
     }
 
     /// The records of `family` whose key begins with `prefix`.
@@ -313,7 +330,7 @@ impl Store {
         }
         let hash = valid.block.header.hash();
         batch.put_cf(self.family("candidates")?, key(height, hash.as_bytes()), valid.block.encode());
-        self.write(batch)
+        self.write_undecided(height, batch)
     }
 
     /// Keeps a square that a block of `height` may have.
@@ -324,7 +341,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         self.put_square(&mut batch, height, square)?;
-        self.write(batch)
+        self.write_undecided(height, batch)
     }
 
     /// A block kept by [`Self::put_candidate`].
@@ -337,7 +354,7 @@ impl Store {
     pub(crate) fn put_undecided(&self, height: Height, bytes: &[u8]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         batch.put_cf(self.family("undecided")?, key(height, &erasure::sha256(bytes)), bytes);
-        self.write(batch)
+        self.write_undecided(height, batch)
     }
 
     /// All that [`Self::put_undecided`] kept for `height`.
@@ -348,6 +365,7 @@ impl Store {
     /// Commits a decided block: block, commit, state and indexes in one batch; drops what was undecided. A square
     /// that is in hand was written before the vote.
     pub(crate) fn commit_block(&self, valid: &ValidBlock, commit: &Commit) -> Result<(), StoreError> {
+        let _deciding = self.deciding();
         let height = valid.block.header.height.value();
         let at = height.to_be_bytes();
         let mut batch = WriteBatch::default();

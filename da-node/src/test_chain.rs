@@ -106,7 +106,7 @@ impl TestChain {
         self.sign(from, salt, 100, (FEE_CAP, 0), action, Vec::new())
     }
 
-    fn sign(
+    pub(crate) fn sign(
         &self,
         from: u8,
         salt: [u8; 16],

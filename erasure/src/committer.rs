@@ -119,7 +119,9 @@ impl Committer {
         let (mut workers, work) = (self.workers.iter_mut(), &work);
         let own = workers.next();
         thread::scope(|scope| {
-            workers.for_each(|worker| drop(scope.spawn(move || work(worker))));
+            // A thread that the system refuses leaves its share to the others.
+            let start = |worker| drop(thread::Builder::new().spawn_scoped(scope, move || work(worker)));
+            workers.for_each(start);
             own.into_iter().for_each(work);
         });
 

@@ -147,3 +147,18 @@ fn a_candidate_needs_exactly_its_own_bodies() {
     assert!(Candidate::new(one.transaction().clone(), two.blobs().to_vec()).is_none());
     assert!(Candidate::new(Arc::clone(one.transaction()), vec![]).is_none());
 }
+
+#[test]
+fn a_draft_is_sealed_on_the_block_it_was_made_for_only() {
+    let mut chain = Chain::new(Parameters::default());
+    let candidate = chain.submit(&key(1), 1, &[(namespace(1), vec![1; 100])]);
+    let mut committer = Committer::new(NonZeroUsize::MIN);
+    let mut draft = || {
+        chain::draft(&chain.genesis, chain.state(), &[candidate.clone()], chain.proposer(), &mut committer)
+    };
+    let (in_time, late) = (draft().unwrap(), draft().unwrap());
+    let valid = in_time.seal(&chain.genesis, &chain.parent, chain.now()).unwrap();
+    chain.decide(valid, &[0, 1, 2]);
+    let refused = late.seal(&chain.genesis, &chain.parent, chain.now()).unwrap_err();
+    assert_eq!(refused, BlockError::Header("height"));
+}

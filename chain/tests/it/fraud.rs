@@ -1,8 +1,8 @@
 //! Fraud proofs: each kind against a block of the chain that deserves it, none against one that does not.
 
 use chain::{
-    Action, BlobHeader, Block, Checkpoint, LightBlock, Parameters, ProvenFraud, ProvenFraudError,
-    Transaction, TrustOptions, ValidBlock, VerifiedHeader,
+    Accusation, Action, BlobHeader, Block, Checkpoint, DecodeError, LightBlock, Parameters, ProvenFraud,
+    ProvenFraudError, Transaction, TrustOptions, ValidBlock, VerifiedHeader,
 };
 use erasure::{
     Axis, BadEncoding, BlobMeta, CommittedSquare, Coordinates, DataRootParts, Digest, FalseForeign,
@@ -356,4 +356,36 @@ fn a_false_kzg_commitment_is_proven_by_the_right_one_opened() {
     }
     let no_point = chain::KzgOpening { commitment: [7; 48], proof: [7; 48] };
     scene.assert_unfounded(&opened(&valid, &no_point, &no_point).unwrap(), valid.data_root());
+}
+
+#[test]
+fn an_accusation_has_one_encoding() {
+    let scene = Scene::new();
+    let (wrong, last) = (Split::new(&scene), scene.square().width().get() - 1);
+    let proof = wrong.repair([Axis::Row, Axis::Column].map(|axis| wrong.sample(last, last, axis)));
+    let accusation = Accusation { parameters: scene.parameters().clone(), proof };
+    let bytes = accusation.encode();
+    assert_eq!(Accusation::decode(&bytes).unwrap().encode(), bytes);
+    // A space in the JSON: the same to a reader, but another hash.
+    let length = u32::from_be_bytes(bytes[..4].try_into().unwrap());
+    let mut spaced = (length + 1).to_be_bytes().to_vec();
+    spaced.extend(b"{ ");
+    spaced.extend(&bytes[5..]);
+    assert_eq!(Accusation::decode(&spaced).unwrap_err(), DecodeError::NotCanonical);
+    let mut long = bytes.clone();
+    long[..4].copy_from_slice(&4_097u32.to_be_bytes());
+    assert!(matches!(Accusation::decode(&long), Err(DecodeError::TooMany { limit: 4_096, got: 4_097, .. })));
+    for cut in [0, 3, 4, 100, bytes.len() - 1] {
+        assert!(Accusation::decode(&bytes[..cut]).is_err(), "{cut}");
+    }
+}
+
+#[test]
+fn parameters_that_no_chain_has_make_no_rules_that_panic() {
+    for k_max in [0, 1, 3, u32::MAX] {
+        let rules = chain::fees::FeeRules::new(&Parameters { k_max, ..Parameters::default() });
+        assert!(rules.target > 0);
+        let (cap, price) = (rules.guaranteed_cap(u64::MAX, 100), rules.reservation_price(1_000, 0, 1, 1));
+        assert!(cap >= 1_000 && price > 0, "{k_max}: {cap}, {price}");
+    }
 }

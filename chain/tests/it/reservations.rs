@@ -55,6 +55,13 @@ fn submit(
     })
 }
 
+/// What everybody owns, and what was burned.
+fn all_money(chain: &Chain) -> Amount {
+    let state = chain.state();
+    let owned = (1..=3).chain(100..=103).map(|seed| state.balance(&key(seed).address()).unwrap());
+    owned.sum::<Amount>() + state.burned().unwrap()
+}
+
 fn decide(chain: &mut Chain, candidates: &[Candidate]) -> Vec<chain::Receipt> {
     let valid = chain.propose(candidates);
     let receipts = valid.receipts.clone();
@@ -90,6 +97,7 @@ fn a_reservation_is_paid_once_and_submits_for_nothing_until_it_ends() {
     assert_eq!(chain.state().balance(&key(2).address()).unwrap(), before);
     assert_eq!(chain.state().reserved().unwrap(), 0);
     assert_eq!(chain.state().reservation(&id).unwrap(), None);
+    assert_eq!(all_money(&chain), 3 << 60);
     let late = submit(&chain, 2, 9, 3, Some(id));
     assert_eq!(refuse(&chain, &late), ReservationError::Unknown(id).into());
 }
@@ -126,7 +134,12 @@ fn an_extension_postpones_the_end_and_keeps_the_bucket() {
     let mut chain = small();
     let id = bought(&mut chain, 1, 2, 2, &[]);
     let longer = extend(&chain, 2, id, 5);
+    let before = chain.state().balance(&key(2).address()).unwrap();
     decide(&mut chain, std::slice::from_ref(&longer));
+    let paid = before - chain.state().balance(&key(2).address()).unwrap();
+    let price = chain.genesis.fee_rules().reservation_price(MIN_BASE_FEE, 0, 2, 5);
+    assert_eq!(paid, price + MIN_BASE_FEE + 10);
+    assert_eq!(all_money(&chain), 3 << 60);
     for _ in 0..5 {
         let candidate = submit(&chain, 1, chain.height(), 1, Some(id));
         assert_eq!(decide(&mut chain, &[candidate]).len(), 1);
@@ -183,11 +196,13 @@ fn under_a_flood_to_the_clamp_a_reserved_rollup_waits_one_block_and_pays_nothing
     while chain.state().excess().unwrap() < rules.excess_max {
         salt += 1;
         // The flood arrives first and tips whatever it takes.
-        let flood = [(2, 9), (3, 2)].map(|(from, shares)| submit(&chain, from, salt, shares, None));
+        let flood = [(2, 9, salt), (3, 2, salt), (3, 2, salt + 1_000_000)]
+            .map(|(from, shares, salt)| submit(&chain, from, salt, shares, None));
         let reserved = submit(&chain, 1, salt, 1, Some(id));
         let wanted = reserved.transaction().id();
-        let [first, second] = flood;
-        let receipts = decide(&mut chain, &[first, second, reserved]);
+        let [first, second, third] = flood;
+        // 10, 3 and 3 of the flood fill the block of 16: there is room for the last only if it goes first.
+        let receipts = decide(&mut chain, &[first, second, third, reserved]);
         assert!(receipts.iter().any(|receipt| receipt.id == wanted && receipt.charged == 0));
         assert_eq!(receipts.len(), 3);
     }

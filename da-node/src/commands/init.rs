@@ -86,7 +86,7 @@ fn make_folders(args: &Args, list: &Path) -> Result<()> {
     println!("  copy its folder to /var/lib/weft and `da-node` to /usr/local/bin");
     println!("  useradd --system weft; chown -R weft:weft /var/lib/weft; chmod 700 /var/lib/weft");
     println!("  mv /var/lib/weft/weft.service /etc/systemd/system/");
-    println!("  da-node doctor --home /var/lib/weft");
+    println!("  sudo -u weft da-node doctor --home /var/lib/weft");
     println!("  systemctl enable --now weft");
     println!("Open TCP 26656 to the other machines, TCP and UDP 26660 to everybody.");
     Ok(())

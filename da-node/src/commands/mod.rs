@@ -86,7 +86,7 @@ enum Command {
     Resume(resume::Args),
     /// Look for what would keep a node from working: settings, keys, disk, clock, ports, peers
     ///
-    /// Changes nothing; says what to do about what it finds. Exit code 1 if something must be mended.
+    /// Changes nothing but for a file that it writes and removes; says what to do about what it finds. Exit code 1 if something must be mended.
     Doctor(doctor::Args),
 }
 

@@ -9,8 +9,9 @@ use std::{
 
 use chain::{Address, Amount, Candidate, CheckedBlob, Height, ReservationId, TxId, VerifiedTransaction};
 
-/// Bytes counted for a transaction beside its bodies.
-const OVERHEAD_BYTES: usize = 1_024;
+/// Bytes counted for a transaction, for each of its blobs and for each of their foreign commitments beside the bodies:
+/// about what they take in memory.
+const OVERHEAD_BYTES: (usize, usize, usize) = (1_024, 512, 256);
 
 /// What a sender names a transaction by: two with the same name exclude each other.
 pub(super) type Name = (Address, [u8; 16], Height);
@@ -57,7 +58,9 @@ impl Entry {
 
 /// Bytes that a transaction counts in the pool.
 pub(super) fn bytes(candidate: &Candidate) -> usize {
-    candidate.blobs().iter().map(|blob| blob.bytes().len()).sum::<usize>() + OVERHEAD_BYTES
+    let (transaction, blob, foreign) = OVERHEAD_BYTES;
+    let bytes = |body: &Arc<CheckedBlob>| body.bytes().len() + blob + foreign * body.header().foreign.len();
+    candidate.blobs().iter().map(bytes).sum::<usize>() + transaction
 }
 
 type Rank = (Reverse<Worth>, u64);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use chain::{MemoryState, StateUpdate};
+use chain::{Action, MemoryState, ReservationId, StateUpdate};
 
 use super::*;
 use crate::test_chain::{FEE_CAP, FUNDS, TestChain, blob, key};
@@ -267,4 +267,92 @@ fn what_an_account_does_not_cover_any_more_leaves_the_lowest_tip_first() {
     fixture.decide(&[spent]);
     assert_eq!(fixture.status(&kept), Some(TxStatus::Pooled));
     assert!(matches!(fixture.status(&cheap), Some(TxStatus::Rejected { .. })));
+}
+
+#[test]
+fn what_is_in_a_block_or_paid_by_a_reservation_is_not_replaced() {
+    let (mut fixture, reservation) = with_a_reservation();
+    let old = fixture.admit(&fixture.offer(2, 7, 2_000, 10)).unwrap();
+    fixture.pool.include(2, [old]);
+    let refused = |answer| match answer {
+        Err(SubmitError::Invalid { field, message, .. }) => {
+            assert_eq!(field, "salt");
+            message
+        }
+        other => panic!("{other:?}"),
+    };
+    let better = fixture.offer(2, 7, 9_000, 100);
+    assert!(refused(fixture.admit(&better)).contains("is being decided"));
+    fixture.decide(&[]);
+    fixture.admit(&better).unwrap();
+
+    fixture.admit(&reserved(&fixture, reservation, 1, 500)).unwrap();
+    assert!(refused(fixture.admit(&reserved(&fixture, reservation, 1, 600))).contains("a reservation pays"));
+}
+
+#[test]
+fn a_replacement_in_a_full_pool_makes_room_for_itself_once() {
+    let mut fixture = Fixture::new();
+    let sized = |fixture: &Fixture, from, salt, tip, len| {
+        fixture.chain.offer(from, salt, (5_000, tip), vec![blob(1, vec![salt; len])])
+    };
+    let [worst, other, larger] = [(1, 1, 1, 4_000), (2, 2, 5, 6_000), (1, 1, 2, 8_000)]
+        .map(|(from, salt, tip, len)| sized(&fixture, from, salt, tip, len));
+    let larger = fixture.chain.offer(1, 1, (6_000, 2), larger.blobs().to_vec());
+    let limit = bytes(&worst) + bytes(&other);
+    fixture.pool = Pool::new(Limits { bytes: limit, account_bytes: limit });
+    fixture.admit(&worst).unwrap();
+    fixture.admit(&other).unwrap();
+    assert!(matches!(fixture.admit(&larger), Err(SubmitError::PoolFull { .. })));
+    assert!(fixture.pool.size().1 <= limit, "{:?}", fixture.pool.size());
+}
+
+#[test]
+fn a_reservation_without_tokens_keeps_nobody_from_the_proposer() {
+    let (fixture, reservation) = with_a_reservation();
+    let shares = reserved(&fixture, reservation, 0, 500).transaction().shares();
+    for salt in 1..=4 {
+        fixture.admit(&reserved(&fixture, reservation, salt, 500)).unwrap();
+    }
+    let on_demand = fixture.admit(&fixture.offer(2, 9, 2_000, 1)).unwrap();
+    let offered = fixture.pool.candidates(1_000, shares);
+    assert_eq!(
+        offered.len(),
+        5,
+        "all that a reservation pays for, whose tokens may be short, and then the rest"
+    );
+    assert_eq!(offered[4].transaction().id(), on_demand);
+}
+
+#[test]
+fn a_restart_keeps_what_only_waits_for_a_lower_fee() {
+    let fixture = Fixture::new();
+    let (waits, over) = (fixture.offer(1, 1, 999, 0), fixture.small(1, 2, 0));
+    assert!(fixture.admit(&waits).is_err());
+    let restore = |candidate: &Candidate| {
+        let state = State::at(&fixture.store, fixture.height);
+        fixture.pool.restore(candidate.clone(), &fixture.chain.genesis, state).unwrap()
+    };
+    assert!(restore(&waits).is_ok());
+    assert!(restore(&over).is_err(), "no block can hold it any more");
+    assert_eq!(fixture.pool.size().0, 1);
+}
+
+/// A chain on which account 1 has just bought a reservation.
+fn with_a_reservation() -> (Fixture, ReservationId) {
+    let mut fixture = Fixture::new();
+    let action = Action::Reserve { rate: 16, blocks: 40, signers: Vec::new(), price_cap: FUNDS / 2 };
+    let bought = fixture.chain.sign(1, [77; 16], 50, (FEE_CAP, 0), action, Vec::new());
+    fixture.decide(std::slice::from_ref(&bought));
+    let id = ReservationId::from(bought.transaction().id());
+    assert!(State::at(&fixture.store, fixture.height).reservation(&id).unwrap().is_some());
+    (fixture, id)
+}
+
+/// A blob of account 1 that the reservation pays for.
+fn reserved(fixture: &Fixture, reservation: ReservationId, salt: u8, len: usize) -> Candidate {
+    let blobs = vec![blob(2, vec![salt; len])];
+    let headers = blobs.iter().map(|blob| blob.header().clone()).collect();
+    let action = Action::SubmitBlobs { blobs: headers, reservation: Some(reservation) };
+    fixture.chain.sign(1, [salt; 16], 45, (0, 0), action, blobs)
 }

@@ -109,6 +109,16 @@ fn what_lost_is_dropped_once_a_block_is_decided() {
     let commit = chain.decide(&won);
     store.commit_block(&won, &commit).unwrap();
     assert_eq!((keys(&store, "candidates"), keys(&store, "undecided")), (0, 0));
+    // What is still being written when its height is decided is not kept either.
+    let square = lost.square.as_deref();
+    let squares = keys(&store, "squares");
+    store.put_candidate(&lost, square).unwrap();
+    store.put_undecided(2, &lost.block.encode()).unwrap();
+    store.put_undecided_square(2, square.unwrap()).unwrap();
+    assert_eq!(
+        (keys(&store, "candidates"), keys(&store, "undecided"), keys(&store, "squares")),
+        (0, 0, squares)
+    );
     assert!(keys(&store, "squares") < before);
     let bytes = |square: &CommittedSquare| {
         store

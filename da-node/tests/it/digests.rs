@@ -16,7 +16,7 @@ use crate::{
         alone,
         field::{Field, VALIDATORS},
     },
-    support::{blob, bytes, eventually, light_block},
+    support::{blob, bytes, eventually, light_block, namespace},
 };
 
 /// Between two blocks: bodies spread in the meantime.
@@ -142,6 +142,8 @@ async fn one_block(field: &Field, (len, blobs): (usize, usize), round: u64) -> M
     }
     let after = counters(field);
     let block = light_block(&field.api(1), height).await.signed_header.header;
+    let held = field.client(&[1]).await.list(height, namespace(3)).await.unwrap();
+    assert_eq!(held.entries().len(), blobs, "the block holds all that was submitted for it");
     let mut waited: Vec<_> = (1..=VALIDATORS)
         .map(|number| decided_at(field, number, height).unwrap().duration_since(block.time).unwrap())
         .collect();

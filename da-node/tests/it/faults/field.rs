@@ -295,6 +295,26 @@ impl Field {
         own
     }
 
+    /// What the honest validators count together under metrics whose names end like this.
+    pub(super) async fn counted(&self, name: &str) -> f64 {
+        let mut sum = 0.0;
+        for number in 1..VALIDATORS {
+            let answer = reqwest::get(format!("{}/metrics", self.api(number))).await.unwrap();
+            for line in answer.text().await.unwrap().lines().filter(|line| !line.starts_with('#')) {
+                let (metric, value) = line.rsplit_once(' ').unwrap_or_default();
+                if metric.split('{').next().is_some_and(|metric| metric.ends_with(name)) {
+                    sum += value.parse::<f64>().unwrap();
+                }
+            }
+        }
+        sum
+    }
+
+    /// Waits until the honest validators have counted something under `name`: that the fault was there.
+    pub(super) async fn saw(&self, name: &str) {
+        eventually(PATIENCE, name, async || (self.counted(name).await > 0.0).then_some(())).await;
+    }
+
     /// How long until four blobs of 1 MiB, submitted to one validator, are final on all.
     pub(super) async fn full_block(&self) -> Duration {
         self.load.abort();

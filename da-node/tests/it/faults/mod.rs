@@ -34,6 +34,7 @@ pub(crate) fn alone(test: &str, scenario: impl AsyncFnOnce()) {
 fn one_of_four_down() {
     alone("faults::one_of_four_down", async || {
         let mut field = Field::start(None).await;
+        field.saw("weft_node_committed_blob_bytes_total").await;
         field.kill(4);
         let seen = field.progress(8).await;
         field.agree().await;
@@ -66,10 +67,15 @@ fn two_of_four_down() {
     });
 }
 
-fn proposer_fault(test: &str, fault: ProposerFault, what: &str, expected: &str) {
+/// Counted for a proposal that breaks a rule, and for one that nobody can judge yet.
+const INVALID: &str = "weft_node_proposals_invalid_total";
+const INCOMPLETE: &str = "weft_node_proposals_incomplete_total";
+
+fn proposer_fault(test: &str, fault: ProposerFault, verdict: &str, what: &str, expected: &str) {
     alone(test, async || {
         let field = Field::start(Some(fault)).await;
         let seen = field.progress(8).await;
+        field.saw(verdict).await;
         field.agree().await;
         let own = field.blocks_of_the_misbehaving().await;
         assert_eq!(own, 0, "a block of the misbehaving proposer was committed");
@@ -91,6 +97,7 @@ fn withheld_bodies() {
     proposer_fault(
         "faults::withheld_bodies",
         ProposerFault::Withhold,
+        INCOMPLETE,
         "a proposer withholds transactions and bodies",
         expected,
     );
@@ -103,6 +110,7 @@ fn invalid_square() {
     proposer_fault(
         "faults::invalid_square",
         ProposerFault::Square,
+        INVALID,
         "a proposer commits to another square",
         expected,
     );
@@ -115,6 +123,7 @@ fn wrong_state_root() {
     proposer_fault(
         "faults::wrong_state_root",
         ProposerFault::State,
+        INVALID,
         "a proposer claims another state root",
         expected,
     );
@@ -127,6 +136,7 @@ fn oversize_block() {
     proposer_fault(
         "faults::oversize_block",
         ProposerFault::Oversize,
+        INVALID,
         "a proposer names more transactions than a block holds",
         expected,
     );
@@ -139,6 +149,7 @@ fn header_a_year_ahead() {
     proposer_fault(
         "faults::header_a_year_ahead",
         ProposerFault::Year,
+        INCOMPLETE,
         "a proposer dates its header a year ahead",
         expected,
     );
@@ -150,6 +161,7 @@ fn clock_ten_seconds_ahead() {
     alone("faults::clock_ten_seconds_ahead", async || {
         let field = Field::start(Some(ProposerFault::Skew)).await;
         let seen = field.progress(8).await;
+        field.saw(INCOMPLETE).await;
         field.agree().await;
         record(
             "one proposer's clock is 10 s ahead",
@@ -166,9 +178,10 @@ fn one_key_on_two_machines() {
         let mut field = Field::start(None).await;
         field.run_twin_of(4).await;
         let seen = field.progress(8).await;
+        field.saw("equivocation_proposals_total").await;
         field.agree().await;
         record(
-            "one validator's key votes on two machines, so that it signs two blocks and two votes",
+            "one validator's key votes on two machines, and signs two blocks of one round",
             "blocks go on, no fork",
             &format!("8 blocks in {:.0?}, the longest pause {:.1?}, no fork", seen.took, seen.longest),
         );
@@ -220,6 +233,7 @@ fn links_of_one_mebibyte_a_second() {
         // What was under way before the links became slow has arrived.
         sleep(Duration::from_secs(1)).await;
         let took = field.full_block().await;
+        assert!(took >= Duration::from_secs(3), "4 MiB came over 1 MiB/s within {took:?}");
         field.agree().await;
         record(
             "every link carries 1 MiB/s; 4 MiB of blobs are submitted to one validator",
