@@ -154,7 +154,13 @@ fn a_draft_is_sealed_on_the_block_it_was_made_for_only() {
     let candidate = chain.submit(&key(1), 1, &[(namespace(1), vec![1; 100])]);
     let mut committer = Committer::new(NonZeroUsize::MIN);
     let mut draft = || {
-        chain::draft(&chain.genesis, chain.state(), &[candidate.clone()], chain.proposer(), &mut committer)
+        chain::draft(
+            &chain.genesis,
+            chain.state(),
+            std::slice::from_ref(&candidate),
+            chain.proposer(),
+            &mut committer,
+        )
     };
     let (in_time, late) = (draft().unwrap(), draft().unwrap());
     let valid = in_time.seal(&chain.genesis, &chain.parent, chain.now()).unwrap();
