@@ -18,7 +18,7 @@ struct Record<'a> {
     bytes: usize,
     seconds_min: f64,
     seconds_median: f64,
-    /// Times faster than `celestia-types` at the same width, by the best times; none where it has none.
+    /// Times faster than `celestia-types` at the same width, by the best times; none for another operation than its.
     ratio_to_celestia: Option<f64>,
 }
 
@@ -34,6 +34,10 @@ fn find<'a>(
 }
 
 fn ratio_to_celestia(measured: &[Measured], of: &Measured) -> Option<f64> {
+    // It extends and commits in one: neither extension alone nor repair compares.
+    if of.operation != "commit" {
+        return None;
+    }
     find(measured, "celestia-types", "commit", of.k, 1).map(|celestia| celestia.min() / of.min())
 }
 
@@ -112,4 +116,30 @@ pub(crate) fn write(measured: &[Measured]) -> Result<()> {
     let path = directory.join("erasure.json");
     fs::write(&path, serde_json::to_string_pretty(&records)?)
         .with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_of_the_same_operation() {
+        let of = |name, operation, threads, seconds| Measured {
+            name,
+            operation,
+            threads,
+            k: 64,
+            bytes: 1,
+            seconds: vec![seconds],
+        };
+        let measured = [
+            of("weft", "commit", 1, 0.5),
+            of("weft", "commit", 2, 0.25),
+            of("weft", "repair 40 %", 1, 0.5),
+            of("reed-solomon-simd", "extend only", 1, 0.5),
+            of("celestia-types", "commit", 1, 2.0),
+        ];
+        let ratios = measured.each_ref().map(|of| ratio_to_celestia(&measured, of));
+        assert_eq!(ratios, [Some(4.0), Some(8.0), None, None, Some(1.0)]);
+    }
 }

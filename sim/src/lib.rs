@@ -7,7 +7,7 @@
 //!  propagation     EventQueue + Network ──▶ when bodies and samples have arrived
 //!  consensus       EventQueue + Network + measured processing times ──▶ block time, throughput
 //!                      │
-//!                      └──▶ JSON · CSV · Chart (SVG)             checks(): published numbers
+//!                      └──▶ JSON · CSV · Chart (SVG)             checks(): known numbers
 //! ```
 //!
 //! # Invariants
@@ -15,7 +15,7 @@
 //!   of the seed, time is whole nanoseconds, and what threads find is put in order before it is added up. Floating
 //!   point numbers come from `+ − × ÷ √` only, which IEEE 754 defines to the last bit; logarithms and powers, which
 //!   differ by platform, are disallowed (`clippy.toml`) outside of plots.
-//! * What is judged is the real code; what judges it is counting, and published tables ([`checks`]).
+//! * What is judged is the real code; what judges it is counting, and numbers from elsewhere ([`checks`]).
 
 mod bodies;
 mod chart;
@@ -50,4 +50,4 @@ pub use propagation::{Propagation, Quantile, Spread, Stage};
 pub use reconstruction::{Chance, Needed, Rebuilt, Reconstruction, worst_case, worst_case_exact};
 pub use sampling::{Adversary, Answer, Point, Question, miss_any};
 pub use scenario::{Fault, Group, Links, Mix, Scenario};
-pub use validate::{Check, PARTS, checks};
+pub use validate::{Check, PARTS, Source, checks};

@@ -20,7 +20,7 @@ use serde::Serialize;
 /// It runs the real code where a decision is made, and one seed gives one result on any machine.
 #[derive(Debug, Parser)]
 #[command(name = "sim", version)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or a published number was missed, 2 wrong usage.")]
+#[command(after_help = "Exit codes: 0 done, 1 failed or a number was missed, 2 wrong usage.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
