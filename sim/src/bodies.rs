@@ -1,5 +1,17 @@
 //! Which nodes have which bodies of a block, and which they wait for.
 
+use erasure::{SHARE_BYTES, Width};
+
+/// The most bytes of a body, or of a part of a block.
+const PART_BYTES: usize = 256 * 1024;
+
+/// In how many parts of how many bytes a full block travels.
+pub(crate) fn parts(width: Width) -> (u16, u64) {
+    let block = width.shares() * SHARE_BYTES;
+    let bytes = block.min(PART_BYTES);
+    (block.div_ceil(bytes) as u16, bytes as u64)
+}
+
 /// How a body is with a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Held {
@@ -64,5 +76,22 @@ impl Bodies {
     /// Whether a node has all of them.
     pub(crate) fn complete(&self, node: u16) -> bool {
         self.lacking[usize::from(node)] == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use super::*;
+
+    #[test]
+    fn parts_are_as_large_as_the_block_and_not_larger() {
+        for width in [2, 4, 8, 16, 32, 64, 128, 256, 512].map(|k| Width::new(k).unwrap()) {
+            let (count, bytes) = parts(width);
+            assert_eq!(u64::from(count) * bytes, (width.shares() * SHARE_BYTES) as u64);
+        }
+        let of = |k| parts(Width::new(k).unwrap());
+        assert_eq!([of(2), of(16), of(32), of(128)], [(1, 2_048), (1, 131_072), (2, 262_144), (32, 262_144)]);
     }
 }

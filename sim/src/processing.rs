@@ -1,8 +1,8 @@
-//! How long the work at a node takes: from the benchmarks' JSON, or from `processing.toml`.
+//! How long the work at a node takes: what `processing.toml` says, or the benchmarks' JSON if it is asked for.
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use erasure::Width;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,18 @@ struct Bench {
     seconds_median: f64,
 }
 
+impl Commit {
+    fn measured(line: &Bench) -> anyhow::Result<Self> {
+        let &Bench { k, seconds_median, .. } = line;
+        Width::new(u32::try_from(k).unwrap_or(u32::MAX))?;
+        ensure!(
+            (0.0..=600.0).contains(&seconds_median),
+            "a commit takes 0 to 600 seconds, got {seconds_median}"
+        );
+        Ok(Self { k, nanos: (seconds_median * 1e9) as Nanos })
+    }
+}
+
 impl Processing {
     /// What `processing.toml` says.
     ///
@@ -51,27 +63,24 @@ impl Processing {
         Ok(toml::from_str(include_str!("../processing.toml"))?)
     }
 
-    /// The same, with Weft's commits on one thread from the benchmarks' `erasure.json` if there is such a file.
+    /// The same, with Weft's commits on one thread from the benchmarks' `erasure.json`.
     ///
     /// # Errors
-    /// The file cannot be read, or is none of the benchmarks'.
+    /// The file cannot be read, is none of the benchmarks', or has no such commit or an impossible one.
     pub fn read(file: &Path) -> anyhow::Result<Self> {
-        let mut processing = Self::committed()?;
-        if !file.exists() {
-            return Ok(processing);
-        }
+        let processing = Self::committed()?;
         let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         let lines: Vec<Bench> =
             serde_json::from_str(&text).with_context(|| format!("{} is no benchmark", file.display()))?;
         let ours = lines
             .iter()
             .filter(|line| (line.r#impl.as_str(), line.op.as_str(), line.threads) == ("weft", "commit", 1));
-        let commit: Vec<Commit> =
-            ours.map(|line| Commit { k: line.k, nanos: (line.seconds_median * 1e9) as Nanos }).collect();
-        if !commit.is_empty() {
-            processing = Self { commit_source: file.display().to_string(), commit, ..processing };
-        }
-        Ok(processing)
+        let commit: Vec<Commit> = ours
+            .map(Commit::measured)
+            .collect::<anyhow::Result<_>>()
+            .with_context(|| format!("benchmark {}", file.display()))?;
+        ensure!(!commit.is_empty(), "{} has no commit of weft on one thread", file.display());
+        Ok(Self { commit_source: file.display().to_string(), commit, ..processing })
     }
 
     /// Extending and committing a square of this width: as measured, or in proportion to the next one measured.
@@ -94,13 +103,16 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("erasure.json");
         let width = |k| Width::new(k).unwrap();
-        let committed = Processing::read(&file).unwrap();
+        let missing = Processing::read(&file).unwrap_err();
+        assert!(format!("{missing:#}").contains("erasure.json: No such file"), "{missing:#}");
+        let committed = Processing::committed().unwrap();
         assert_eq!((committed.commit(width(128)), committed.commit(width(512))), (15_000_000, 241_200_000));
 
-        let line = |name: &str, op: &str, threads: u64, seconds: f64| {
-            serde_json::json!({ "impl": name, "op": op, "k": 128, "threads": threads, "bytes": 1, "seconds_min": 0.0,
+        let of = |k: u64, name: &str, op: &str, threads: u64, seconds: f64| {
+            serde_json::json!({ "impl": name, "op": op, "k": k, "threads": threads, "bytes": 1, "seconds_min": 0.0,
                 "seconds_median": seconds, "ratio_to_celestia": null })
         };
+        let line = |name, op, threads, seconds| of(128, name, op, threads, seconds);
         let lines = [
             line("celestia-types", "commit", 1, 9.0),
             line("weft", "commit", 2, 8.0),
@@ -110,6 +122,20 @@ mod tests {
         std::fs::write(&file, serde_json::to_vec(&lines).unwrap()).unwrap();
         let measured = Processing::read(&file).unwrap();
         assert_eq!((measured.commit(width(128)), measured.commit(width(64))), (20_000_000, 5_000_000));
+        assert_eq!(measured.commit_source, file.display().to_string());
+
+        for (lines, says) in [
+            (vec![of(0, "weft", "commit", 1, 0.02)], "from 2 to 512, got 0"),
+            (vec![of(96, "weft", "commit", 1, 0.02)], "from 2 to 512, got 96"),
+            (vec![of(1 << 40, "weft", "commit", 1, 0.02)], "from 2 to 512"),
+            (vec![line("weft", "commit", 1, -0.02)], "0 to 600 seconds, got -0.02"),
+            (vec![line("weft", "commit", 1, 1e300)], "0 to 600 seconds"),
+            (vec![line("weft", "commit", 2, 0.02)], "no commit of weft on one thread"),
+        ] {
+            std::fs::write(&file, serde_json::to_vec(&lines).unwrap()).unwrap();
+            let error = format!("{:#}", Processing::read(&file).unwrap_err());
+            assert!(error.contains(says) && error.contains("erasure.json"), "{says}: {error}");
+        }
         std::fs::write(&file, "{}").unwrap();
         assert!(Processing::read(&file).unwrap_err().to_string().contains("no benchmark"));
     }

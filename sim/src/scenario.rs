@@ -14,7 +14,7 @@
 //! full_nodes = [{ share = 20, up = 1000, down = 1000 }, { share = 80, up = 200, down = 200 }]
 //! light_clients = [{ share = 100, up = 10, down = 50 }]
 //!
-//! [[fault]]                         # see `Fault`; milliseconds after the beginning
+//! [[fault]]                         # see `Fault`; at most 100, milliseconds after the beginning up to 600000
 //! at_ms = 2000
 //! what = "leave"
 //! of = "full-nodes"
@@ -28,6 +28,12 @@ use erasure::Width;
 use serde::{Deserialize, Serialize};
 
 use crate::network;
+
+/// No run lasts longer.
+const LATEST_MS: u64 = 600_000;
+
+/// Each of them may make every node tell its neighbours anew what it has.
+const MOST_FAULTS: usize = 100;
 
 /// A network and a fault script. Numbers are checked when it is read.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -78,7 +84,8 @@ pub struct Mix {
     pub down: u64,
 }
 
-/// Something that goes wrong, or right again.
+/// Something that goes wrong, or right again. (Those without fields have braces: of a unit, serde would swallow
+/// fields that it does not know.)
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Fault {
@@ -127,9 +134,9 @@ pub enum Fault {
         region: String,
     },
     /// From the beginning, the first light client has only peers that keep cells to themselves.
-    Eclipse,
+    Eclipse {},
     /// Validators collude: they decide a block of which the smallest unrecoverable pattern is published nowhere.
-    Withhold,
+    Withhold {},
 }
 
 /// A kind of node that can leave.
@@ -153,11 +160,13 @@ impl Fault {
             | Self::Loss { at_ms, .. }
             | Self::Cut { at_ms, .. }
             | Self::Heal { at_ms, .. } => *at_ms,
-            Self::Eclipse | Self::Withhold => 0,
+            Self::Eclipse {} | Self::Withhold {} => 0,
         }
     }
 
     fn check(&self) -> anyhow::Result<()> {
+        let at_ms = self.at_ms();
+        ensure!(at_ms <= LATEST_MS, "at_ms must be at most {LATEST_MS}, got {at_ms}");
         match self {
             Self::Leave { percent, .. } | Self::Refuse { percent, .. } => {
                 ensure!(*percent <= 100, "percent must be at most 100, got {percent}");
@@ -166,7 +175,7 @@ impl Fault {
             Self::Cut { region, .. } | Self::Heal { region, .. } => {
                 network::region(region)?;
             }
-            Self::Return { .. } | Self::Eclipse | Self::Withhold => {}
+            Self::Return { .. } | Self::Eclipse {} | Self::Withhold {} => {}
         }
         Ok(())
     }
@@ -222,6 +231,8 @@ impl Scenario {
             let wrong = "links need shares and speeds in Mbit/s from 1 to 1000000, at least one of a kind";
             ensure!(!mixes.is_empty() && mixes.iter().all(right), wrong);
         }
+        let faults = self.faults.len();
+        ensure!(faults <= MOST_FAULTS, "there can be {MOST_FAULTS} faults at most, got {faults}");
         self.faults.iter().try_for_each(Fault::check)
     }
 

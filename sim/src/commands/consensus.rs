@@ -36,9 +36,10 @@ pub(crate) struct Args {
     /// Shortest time between two proposals; the chain's default is 1000.
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(..=60_000))]
     interval_ms: u64,
-    /// The benchmarks' JSON with the time of a commit; without the file, what sim/processing.toml says.
-    #[arg(long, value_name = "FILE", default_value = "target/bench/erasure.json")]
-    benchmarks: PathBuf,
+    /// The JSON of `make bench-erasure`, for the time of a commit. Default: what sim/processing.toml says, so that
+    /// every machine finds the same.
+    #[arg(long, value_name = "FILE")]
+    benchmarks: Option<PathBuf>,
     /// Blocks of a run that are counted.
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     blocks: u32,
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         mbits: args.mbits.clone(),
         interval_ms: args.interval_ms,
         timeouts: Timeouts::default(),
-        processing: Processing::read(&args.benchmarks)?,
+        processing: args.benchmarks.as_deref().map_or_else(Processing::committed, Processing::read)?,
         blocks: args.blocks,
         runs: args.runs,
         seed: args.seed,

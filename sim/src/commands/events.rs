@@ -13,10 +13,10 @@ use sim::EventQueue;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Events to handle.
-    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(..=10_000_000_000))]
     events: u64,
-    /// Events that wait at any time.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    /// Events that wait at any time; 50 million take about 2 GB.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=50_000_000))]
     waiting: u64,
     /// What every random choice is derived from.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ((u128::from(state) * u128::from(AHEAD)) >> 64) as u64
     };
     let mut queue = EventQueue::default();
-    for event in 0..args.waiting.max(1) {
+    for event in 0..args.waiting {
         queue.push(ahead(), event);
     }
     let start = Instant::now();

@@ -29,9 +29,10 @@ pub(crate) struct Args {
     /// Light clients of them that run the real sampler.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(..=20_000))]
     real: u32,
-    /// The benchmarks' JSON with the time of a commit; without the file, what sim/processing.toml says.
-    #[arg(long, value_name = "FILE", default_value = "target/bench/erasure.json")]
-    benchmarks: PathBuf,
+    /// The JSON of `make bench-erasure`, for the time of a commit. Default: what sim/processing.toml says, so that
+    /// every machine finds the same.
+    #[arg(long, value_name = "FILE")]
+    benchmarks: Option<PathBuf>,
     /// Runs, each with a network of its own.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     runs: u32,
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut scenario = args.scenario.as_deref().map_or_else(Scenario::calm, Scenario::read)?;
     scenario.width = args.width.map_or(scenario.width, |width| width.get() as u32);
     scenario.light_clients = args.clients.unwrap_or(scenario.light_clients);
-    let processing = Processing::read(&args.benchmarks)?;
+    let processing = args.benchmarks.as_deref().map_or_else(Processing::committed, Processing::read)?;
     let question = Propagation { scenario, processing, real: args.real, runs: args.runs, seed: args.seed };
     let bar = progress(args.runs.into(), "runs")?;
     let timed = Timed::start();
@@ -81,9 +82,10 @@ fn chart(answer: &Spread) -> Chart {
 }
 
 fn render(answer: &Spread) -> String {
-    let Spread { scenario, samples, rebuild_ms, runs, seed, .. } = answer;
+    let Spread { scenario, samples, rebuild_ms, rebuild_source, runs, seed, .. } = answer;
     let mut text = format!(
         "block        k = {}, {samples} samples a light client, {rebuild_ms:.1} ms to rebuild; {runs} runs, seed {seed}\n\
+         commits      {rebuild_source}\n\
          scenario     {}\n",
         scenario.width, scenario.about
     );
@@ -99,7 +101,7 @@ fn render(answer: &Spread) -> String {
     }
     let [alarmed, fooled] = [answer.alarmed, answer.fooled].map(|clients| HumanCount(clients.round() as u64));
     text += &format!("alarmed      {alarmed} light clients a run\n");
-    if scenario.faults.contains(&sim::Fault::Withhold) {
+    if scenario.faults.contains(&sim::Fault::Withhold {}) {
         text += &format!("fooled       {fooled} light clients a run\n");
     }
     if let Some(eclipsed) = answer.eclipsed {

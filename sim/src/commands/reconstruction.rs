@@ -40,7 +40,7 @@ pub(crate) struct Args {
 
 fn percent(text: &str) -> anyhow::Result<f64> {
     let percent: f64 = text.parse()?;
-    anyhow::ensure!((0.0..=99.0).contains(&percent), "must be from 0 to 99 percent, got {text}");
+    anyhow::ensure!((0.0..=90.0).contains(&percent), "must be from 0 to 90 percent, got {text}");
     Ok(percent)
 }
 

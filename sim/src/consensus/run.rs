@@ -1,16 +1,13 @@
 //! One run: validators, their votes and their links.
 
-use erasure::{SHARE_BYTES, Width};
+use erasure::Width;
 
 use super::{Carries, Consensus, Ran, Timeouts};
-use crate::bodies::Bodies;
+use crate::bodies::{Bodies, parts};
 use crate::events::{EventQueue, Nanos};
 use crate::network::{MS, Network, mesh, region};
 use crate::rng::Rng;
 use crate::scenario::{Fault, Group};
-
-/// Bytes of a body, or of a part of a block.
-const PART_BYTES: usize = 256 * 1024;
 
 /// Neighbours that a validator connects to itself; as many connect to it on average.
 const DIALS: u64 = 4;
@@ -147,6 +144,7 @@ pub(super) struct Run<'a> {
     validators: u16,
     neighbours: Vec<Vec<u16>>,
     parts: u16,
+    part_bytes: u64,
     bodies: Vec<Bodies>,
     body_count: u16,
     rebuild: Nanos,
@@ -173,8 +171,7 @@ impl<'a> Run<'a> {
         network.loss = question.scenario.loss_permille;
         let nodes = usize::from(validators);
         (0..nodes).for_each(|_| network.add(mbit, mbit));
-        let bytes = width.shares() * SHARE_BYTES;
-        let count = bytes.div_ceil(PART_BYTES) as u16;
+        let (count, part_bytes) = parts(width);
         let validator = Validator {
             height: 0,
             round: 0,
@@ -195,6 +192,7 @@ impl<'a> Run<'a> {
             rng,
             validators,
             parts: if carries == Carries::Bodies { count } else { 1 },
+            part_bytes,
             bodies: vec![Bodies::new(nodes, if carries == Carries::Digests { count } else { 0 }); heights],
             body_count: if carries == Carries::Digests { count } else { 0 },
             rebuild: question.processing.commit(width),
@@ -259,8 +257,10 @@ impl<'a> Run<'a> {
             }
             Event::Pull { to, from, height, body } => {
                 let there = !self.nodes[usize::from(from)].gone;
-                match self.network.transfer(now, from.into(), to.into(), PART_BYTES as u64).filter(|_| there)
-                {
+                let arrival = there
+                    .then(|| self.network.transfer(now, from.into(), to.into(), self.part_bytes))
+                    .flatten();
+                match arrival {
                     Some(at) => self.queue.push(at, Event::Body { to, height, body }),
                     None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, height, body }),
                 }
@@ -567,7 +567,7 @@ impl<'a> Run<'a> {
                     Carries::Digests => {
                         self.network.latency(node.into(), to.into()).map(|latency| now + latency)
                     }
-                    Carries::Bodies => self.network.transfer(now, node.into(), to.into(), PART_BYTES as u64),
+                    Carries::Bodies => self.network.transfer(now, node.into(), to.into(), self.part_bytes),
                 };
                 self.push(at, Event::Part { to, from: node, height, round, part });
             }
@@ -755,5 +755,38 @@ impl<'a> Run<'a> {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use super::*;
+    use crate::{Distance, Processing, Scenario};
+
+    #[test]
+    fn a_validator_that_is_gone_sends_nothing() {
+        let question = Consensus {
+            scenario: Scenario::calm().unwrap(),
+            distance: Distance::World,
+            validators: Vec::new(),
+            widths: Vec::new(),
+            mbits: Vec::new(),
+            interval_ms: 1_000,
+            timeouts: Timeouts::default(),
+            processing: Processing::committed().unwrap(),
+            blocks: 1,
+            runs: 1,
+            seed: 1,
+        };
+        let mut run = Run::new(&question, Carries::Digests, 100, Width::new(16).unwrap(), 4, 0);
+        let pull = Event::Pull { to: 1, from: 2, height: 0, body: 0 };
+        run.nodes[2].gone = true;
+        run.handle(0, pull);
+        assert_eq!((run.network.carried(2), run.network.carried(1)), ([0, 0], [0, 0]));
+        run.nodes[2].gone = false;
+        run.handle(0, pull);
+        assert_ne!(run.network.carried(2), [0, 0]);
     }
 }

@@ -51,6 +51,8 @@ pub struct Spread {
     pub samples: usize,
     /// Rebuilding the square at a node, in milliseconds.
     pub rebuild_ms: f64,
+    /// Where that comes from.
+    pub rebuild_source: String,
     /// Runs.
     pub runs: u32,
     /// The question's seed.
@@ -103,8 +105,8 @@ const STAGES: [&str; 6] = [
     "validators decided",
     "full nodes serve",
     "light clients have the header",
-    "light clients sampled",
-    "the real samplers among them",
+    "modelled light clients sampled",
+    "real samplers sampled",
 ];
 const BODIES: usize = 0;
 const DECIDED: usize = 1;
@@ -141,12 +143,16 @@ impl Propagation {
             scenario: self.scenario.clone(),
             samples: samples_needed(width, Confidence::DEFAULT),
             rebuild_ms: self.processing.commit(width) as f64 / 1e6,
+            rebuild_source: self.processing.commit_source.clone(),
             runs: self.runs,
             seed: self.seed,
             events: runs.iter().map(|run| run.events).sum(),
             stages: STAGES.into_iter().enumerate().map(stage).collect(),
             alarmed: mean(&|run| run.alarmed as f64),
-            fooled: mean(&|run| if run.withheld { run.times[SAMPLED].len() as f64 } else { 0.0 }),
+            fooled: mean(&|run| {
+                let sampled = run.times[SAMPLED].len() + run.times[REALLY_SAMPLED].len();
+                if run.withheld { sampled as f64 } else { 0.0 }
+            }),
             eclipsed: eclipsed.map(|end| ["alarmed", "pending", "FOOLED"][end]),
             full_node_sent_mb: mean(&|run| run.sent_mb.0),
             full_node_sent_mb_most: runs.iter().map(|run| run.sent_mb.1).fold(0.0, f64::max),

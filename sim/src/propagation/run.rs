@@ -1,19 +1,15 @@
 //! One run: nodes, votes, and the light clients around them.
 
-use erasure::SHARE_BYTES;
 use light_client::sampler::{Confidence, Timing, samples_needed};
 
 use super::clients::{Crowd, Next, PROBE, Phase, Real, Served, Wish, nanos, secret};
 use super::{BODIES, DECIDED, HEADERS, Propagation, REALLY_SAMPLED, SAMPLED, SERVING, STAGES};
 use crate::Pattern;
-use crate::bodies::Bodies;
+use crate::bodies::{Bodies, parts};
 use crate::events::{EventQueue, Nanos};
 use crate::network::{Distance, MS, Network, mesh, region};
 use crate::rng::Rng;
 use crate::scenario::{Fault, Group, Mix};
-
-/// Bytes of one body.
-const BODY_BYTES: usize = 256 * 1024;
 
 /// Bytes of a header with the signatures of 100 validators.
 const HEADER_BYTES: u64 = 12_000;
@@ -94,6 +90,7 @@ pub(super) struct Run<'a> {
     gone: Vec<bool>,
     refuses: Vec<bool>,
     count: u16,
+    body_bytes: u64,
     bodies: Bodies,
     rebuilt: Vec<bool>,
     header: Vec<bool>,
@@ -151,9 +148,9 @@ impl<'a> Run<'a> {
             }
         }
         let samples = samples_needed(width, Confidence::DEFAULT);
-        let count = (width.shares() * SHARE_BYTES).div_ceil(BODY_BYTES) as u16;
+        let (count, body_bytes) = parts(width);
         let has = |wanted: &Fault| scenario.faults.contains(wanted);
-        let pattern = has(&Fault::Withhold).then(|| Pattern::smallest(width, question.seed));
+        let pattern = has(&Fault::Withhold {}).then(|| Pattern::smallest(width, question.seed));
         let real = question.real.min(clients);
         let served = if real > 0 { Some(Served::new(width, question.seed)?) } else { None };
         let samplers = served.iter().flat_map(|served| {
@@ -172,11 +169,12 @@ impl<'a> Run<'a> {
             sample_bytes: Served::sample_bytes(width)?,
             timing: Timing::default(),
             pattern,
-            eclipse: has(&Fault::Eclipse),
+            eclipse: has(&Fault::Eclipse {}),
             neighbours,
             gone: vec![false; servers],
             refuses: vec![false; servers],
             count,
+            body_bytes,
             bodies: Bodies::new(servers, count),
             rebuilt: vec![false; servers],
             header: vec![false; servers],
@@ -230,9 +228,9 @@ impl<'a> Run<'a> {
         let received: u64 =
             (0..self.clients as usize).map(|client| self.network.carried(self.servers + client)[1]).sum();
         let alarmed = self.crowd.phase.iter().filter(|phase| **phase == Phase::Alarmed).count();
-        let clients = self.clients as usize;
+        let (clients, real) = (self.clients as usize, self.real.len());
         Found {
-            nodes: [self.validators, self.validators, full_nodes.len(), clients, clients, self.real.len()],
+            nodes: [self.validators, self.validators, full_nodes.len(), clients, clients - real, real],
             events: self.events,
             alarmed,
             withheld: self.pattern.is_some(),
@@ -257,8 +255,10 @@ impl<'a> Run<'a> {
             }
             Event::Pull { to, from, body } => {
                 let there = !self.gone[usize::from(from)];
-                match self.network.transfer(now, from.into(), to.into(), BODY_BYTES as u64).filter(|_| there)
-                {
+                let arrival = there
+                    .then(|| self.network.transfer(now, from.into(), to.into(), self.body_bytes))
+                    .flatten();
+                match arrival {
                     Some(arrival) => self.queue.push(arrival, Event::Body { to, body }),
                     None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body }),
                 }
@@ -331,7 +331,7 @@ impl<'a> Run<'a> {
                 self.cut(name, false);
                 self.reconnect(now);
             }
-            Fault::Eclipse | Fault::Withhold => {}
+            Fault::Eclipse {} | Fault::Withhold {} => {}
         }
     }
 
@@ -674,7 +674,6 @@ impl<'a> Run<'a> {
             self.real_ended[at] = true;
             self.crowd.phase[at] = if sampled { Phase::Done } else { Phase::Alarmed };
             if sampled {
-                self.times[SAMPLED].push(now);
                 self.times[REALLY_SAMPLED].push(now);
             }
             return;
@@ -686,5 +685,28 @@ impl<'a> Run<'a> {
             };
             self.ask(now + pause, client, slot, what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use super::*;
+    use crate::{Processing, Scenario};
+
+    #[test]
+    fn a_node_that_is_gone_sends_nothing() {
+        let scenario = Scenario { width: 16, light_clients: 1, ..Scenario::calm().unwrap() };
+        let processing = Processing::committed().unwrap();
+        let question = Propagation { scenario, processing, real: 0, runs: 1, seed: 1 };
+        let mut run = Run::new(&question, 0).unwrap();
+        let pull = Event::Pull { to: 1, from: 2, body: 0 };
+        run.gone[2] = true;
+        run.handle(0, pull);
+        assert_eq!((run.network.carried(2), run.network.carried(1)), ([0, 0], [0, 0]));
+        run.gone[2] = false;
+        run.handle(0, pull);
+        assert_ne!(run.network.carried(2), [0, 0]);
     }
 }

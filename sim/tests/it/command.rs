@@ -72,6 +72,19 @@ fn a_bad_argument_is_named_with_its_limit() {
         let (code, _, stderr) = sim(&[&["sampling"], &args[..]].concat());
         assert!(code == Some(2) && stderr.contains(says), "{args:?}: {stderr}");
     }
+    for (args, says) in [
+        (["reconstruction", "--churn", "90.5"], "from 0 to 90 percent, got 90.5"),
+        (["reconstruction", "--silent", "100"], "from 0 to 90 percent, got 100"),
+        (["events", "--waiting", "50000001"], "50000001 is not in 1..=50000000"),
+        (["events", "--waiting", "0"], "0 is not in 1..=50000000"),
+    ] {
+        let (code, _, stderr) = sim(&args);
+        assert!(code == Some(2) && stderr.contains(says), "{args:?}: {stderr}");
+    }
+    for command in ["propagation", "consensus"] {
+        let (code, _, stderr) = sim(&[command, "--benchmarks", "no/such.json"]);
+        assert!(code == Some(1) && stderr.contains("no/such.json"), "{stderr}");
+    }
     let file = tempfile::NamedTempFile::new().unwrap();
     let at = file.path().display().to_string();
     let (code, _, stderr) = sim(&["sampling", "--clients", "1", "--out", &at]);
@@ -161,8 +174,45 @@ fn events_come_in_the_same_order_everywhere() {
 }
 
 #[test]
-fn published_numbers_come_out() {
+fn known_numbers_come_out_and_say_where_they_are_from() {
     let (code, stdout, stderr) = sim(&["validate"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
-    assert!(stdout.ends_with(" numbers, 0 missed\n"), "{stdout}");
+    assert!(stdout.ends_with("\n237 numbers, 0 missed\n"), "{stdout}");
+    assert!(sim(&["validate", "--help"]).1.contains("Prints 237 numbers"));
+    let (code, json, _) = sim(&["validate", "--json"]);
+    let checks: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    let from = |source: &str| checks.iter().filter(|check| check["source"] == source).count();
+    assert_eq!((code, checks.len()), (Some(0), 237));
+    assert_eq!((from("published"), from("measured"), from("worked-out")), (13, 10, 214));
+}
+
+/// What lies in the working directory does not change an answer, and what was asked for is named in it.
+#[test]
+fn benchmarks_count_only_when_they_are_asked_for() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(home.path().join("target/bench")).unwrap();
+    let line =
+        serde_json::json!([{ "impl": "weft", "op": "commit", "k": 16, "threads": 1, "seconds_median": 2.0 }]);
+    std::fs::write(home.path().join("target/bench/erasure.json"), line.to_string()).unwrap();
+    let answer = |question: &[&str], more: &[&str]| -> serde_json::Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_sim"))
+            .args([question, &["--json", "--runs", "1"], more].concat())
+            .current_dir(&home)
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let measured = &["--benchmarks", "target/bench/erasure.json"];
+    let question = ["consensus", "--validators", "4", "--widths", "16", "--mbits", "1000"];
+    let [default, asked] = [&[][..], measured].map(|more| answer(&question, more));
+    assert!(default["processing"]["commit_source"].as_str().unwrap().starts_with("make bench-erasure"));
+    assert_eq!(asked["processing"]["commit_source"], "target/bench/erasure.json");
+    assert_ne!(default["cases"], asked["cases"]);
+    let question = ["propagation", "--width", "16", "--clients", "50", "--real", "0"];
+    let [default, asked] = [&[][..], measured].map(|more| answer(&question, more));
+    assert!(default["rebuild_source"].as_str().unwrap().starts_with("make bench-erasure"));
+    assert_eq!(
+        (&asked["rebuild_source"], &asked["rebuild_ms"]),
+        (&"target/bench/erasure.json".into(), &2000.0.into())
+    );
 }

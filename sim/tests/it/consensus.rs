@@ -32,6 +32,27 @@ fn whole_blocks_take_longer_than_digests_and_slow_links_longest() {
 }
 
 #[test]
+fn a_small_block_costs_its_own_bytes() {
+    let question = |k| Consensus {
+        scenario: Scenario { loss_permille: 0, ..Scenario::calm().unwrap() },
+        distance: Distance::Everywhere(0),
+        validators: vec![4],
+        widths: vec![Width::new(k).unwrap()],
+        mbits: vec![1],
+        interval_ms: 0,
+        timeouts: Timeouts::default(),
+        processing: Processing::committed().unwrap(),
+        blocks: 5,
+        runs: 1,
+        seed: 1,
+    };
+    // 512 bytes a square of one share each; a megabit a second carries 8 KiB in 66 ms, and 256 KiB in two seconds.
+    let [_, small] = question(4).answer(&|| ()).cases[..] else { panic!() };
+    let [_, large] = question(16).answer(&|| ()).cases[..] else { panic!() };
+    assert!(small.block_ms < Some(300.0) && large.block_ms > Some(1_000.0), "{small:?} {large:?}");
+}
+
+#[test]
 fn absent_validators_cost_rounds_and_a_third_of_them_stops_the_chain_until_they_are_back() {
     let leave = |at_ms, percent| Fault::Leave { at_ms, of: Group::Validators, percent };
     let [fewer, _] = cases(10, 1_000, vec![leave(0, 30)]);

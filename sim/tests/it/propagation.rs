@@ -52,9 +52,10 @@ fn the_model_of_a_light_client_behaves_as_its_sampler_does() {
     let refuse = Fault::Refuse { at_ms: 0, percent: 40 };
     let leave = Fault::Leave { at_ms: 0, of: Group::FullNodes, percent: 20 };
     for faults in
-        [Vec::new(), vec![refuse.clone()], vec![leave.clone()], vec![Fault::Withhold, refuse, leave]]
+        [Vec::new(), vec![refuse.clone()], vec![leave.clone()], vec![Fault::Withhold {}, refuse, leave]]
     {
         let spread = with(faults.clone());
+        assert_eq!([SAMPLED, REAL].map(|stage| spread.stages[stage].nodes), [1_200, 800]);
         let [modelled, real] = [SAMPLED, REAL].map(|stage| {
             let stage = &spread.stages[stage];
             stage.done / stage.nodes as f64
@@ -70,7 +71,7 @@ fn the_model_of_a_light_client_behaves_as_its_sampler_does() {
 
 #[test]
 fn a_withheld_block_is_noticed_and_an_eclipsed_client_is_not_fooled() {
-    let spread = with(vec![Fault::Withhold, Fault::Eclipse]);
+    let spread = with(vec![Fault::Withhold {}, Fault::Eclipse {}]);
     // 23 samples at k = 32 miss a withheld cell once in 1 300 times.
     assert!(spread.alarmed >= 1_990.0 && spread.fooled <= 10.0, "{} {}", spread.alarmed, spread.fooled);
     assert_eq!(spread.alarmed + spread.fooled, 2_000.0);
@@ -78,7 +79,7 @@ fn a_withheld_block_is_noticed_and_an_eclipsed_client_is_not_fooled() {
 
     // With the model instead of the real sampler at the victim's place.
     let question = question();
-    let scenario = Scenario { faults: vec![Fault::Eclipse], ..question.scenario };
+    let scenario = Scenario { faults: vec![Fault::Eclipse {}], ..question.scenario };
     let spread = Propagation { scenario, real: 0, ..question }.answer(&|| ()).unwrap();
     assert_eq!((spread.alarmed, spread.eclipsed), (1.0, Some("alarmed")));
 }

@@ -30,9 +30,27 @@ fn what_is_wrong_in_a_scenario_is_named() {
         (fault("what = \"cut\"\nat_ms = 1\nregion = \"Atlantis\""), "\"Atlantis\" is not one of Dallas"),
         (fault("what = \"refuse\"\nat_ms = 1\npercent = 101"), "at most 100, got 101"),
         (fault("what = \"explode\"\nat_ms = 1"), "explode"),
+        (fault("what = \"eclipse\"\npercent = 5"), "percent"),
+        (fault("what = \"withhold\"\nat_ms = 5"), "at_ms"),
+        (fault("what = \"loss\"\nat_ms = 600001\npermille = 1"), "at_ms must be at most 600000, got 600001"),
+        (
+            fault("what = \"heal\"\nat_ms = 20000000000000\nregion = \"Sydney\""),
+            "at most 600000, got 20000000000000",
+        ),
+        (
+            fault(&"what = \"heal\"\nat_ms = 1\nregion = \"Sydney\"\n[[fault]]\n".repeat(100))
+                + "what = \"withhold\"",
+            "100 faults at most, got 101",
+        ),
     ] {
         let error = format!("{:#}", Scenario::parse(&text).unwrap_err());
         assert!(error.contains(says), "{says}: {error}");
+    }
+    for allowed in [
+        "what = \"loss\"\nat_ms = 600000\npermille = 1".to_owned(),
+        "what = \"heal\"\nat_ms = 1\nregion = \"Sydney\"\n[[fault]]\n".repeat(99) + "what = \"withhold\"",
+    ] {
+        Scenario::parse(&fault(&allowed)).unwrap();
     }
     let error = Scenario::read(Path::new("/nowhere.toml")).unwrap_err().to_string();
     assert!(error.contains("/nowhere.toml"), "{error}");
