@@ -69,7 +69,7 @@ pub(crate) struct Network {
     /// Packets lost, of a thousand.
     pub(crate) loss: u64,
     /// Regions that nothing enters or leaves.
-    pub(crate) cut: [bool; REGIONS.len()],
+    cut: [bool; REGIONS.len()],
     rng: Rng,
 }
 
@@ -106,6 +106,14 @@ impl Network {
         let link = |mbit: u64| Link { bytes_per_second: mbit * 125_000, free: 0, carried: 0 };
         self.up.push(link(up_mbit));
         self.down.push(link(down_mbit));
+    }
+
+    /// Cuts a region off, or connects it again.
+    pub(crate) fn cut(&mut self, name: &str, cut: bool) {
+        // Names were checked when the scenario was read.
+        if let Ok(region) = region(name) {
+            self.cut[region] = cut;
+        }
     }
 
     /// How long a small message travels: half a round trip and jitter, and a whole round trip more each time it is

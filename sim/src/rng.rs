@@ -1,5 +1,7 @@
 //! Random numbers that are the same on every machine.
 
+use std::ops::Range;
+
 use erasure::{Digest, keccak256};
 
 /// The hash from which one random choice is made.
@@ -52,6 +54,14 @@ impl Rng {
             here
         });
         found.unwrap_or(0)
+    }
+
+    /// This share of the nodes, rounded up.
+    pub(crate) fn some(&mut self, of: Range<usize>, percent: u64) -> Vec<usize> {
+        let mut nodes: Vec<usize> = of.collect();
+        self.shuffle(&mut nodes);
+        nodes.truncate((nodes.len() as u64 * percent).div_ceil(100) as usize);
+        nodes
     }
 
     /// Puts the items in random order.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use erasure::Width;
 use sim::{
-    Axis, Carries, Case, Chart, Consensus, Distance, Drawn, Mark, Pace, Processing, Scenario, Timeouts,
+    Axis, Carries, Case, Chart, Consensus, Distance, Drawn, Interval, Mark, Pace, Processing, Scenario,
+    Timeouts,
 };
 
 use super::output::{Output, progress, width};
@@ -99,13 +100,23 @@ fn chart(question: &Consensus, answer: &Pace) -> Chart {
                 .cases
                 .iter()
                 .filter(|case| case.carries == carries && case.mbit == *mbit && case.validators == most);
-            let marks = cases.filter_map(|case| {
-                Some(Mark::exact(case.block_bytes as f64 / 1e6, case.megabytes_per_second?))
-            });
-            chart = chart.with(format!("{}, {mbit} Mbit/s", name(carries)), Drawn::Both, marks.collect());
+            let marks = cases.map(|case| mark(case, *interval_ms)).collect();
+            chart = chart.with(format!("{}, {mbit} Mbit/s", name(carries)), Drawn::Both, marks);
         }
     }
     chart
+}
+
+/// Throughput, with the interval of the block time; none where a run stood still.
+fn mark(case: &Case, interval_ms: u64) -> Mark {
+    let megabytes = case.block_bytes as f64 / 1e6;
+    let (Some(speed), Some(Interval { low, high })) = (case.megabytes_per_second, case.interval) else {
+        return Mark::exact(megabytes, 0.0);
+    };
+    // No block comes before its time.
+    let shortest = low.max(interval_ms as f64);
+    let most = if shortest > 0.0 { megabytes * 1e3 / shortest } else { speed };
+    Mark::within(megabytes, speed, Interval { low: megabytes * 1e3 / high, high: most })
 }
 
 fn render(answer: &Pace) -> String {
@@ -131,4 +142,28 @@ fn render(answer: &Pace) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stands_still_is_drawn_at_nothing_and_nobody_above_the_pace() {
+        let paced = Case {
+            carries: Carries::Digests,
+            validators: 4,
+            width: 128,
+            mbit: 100,
+            block_bytes: 8_000_000,
+            block_ms: Some(2_000.0),
+            interval: Some(Interval { low: 500.0, high: 4_000.0 }),
+            decision_ms: Some(1.0),
+            failed_rounds: 0.0,
+            megabytes_per_second: Some(4.0),
+        };
+        assert_eq!(mark(&paced, 1_000), Mark::within(8.0, 4.0, Interval { low: 2.0, high: 8.0 }));
+        let stood = Case { block_ms: None, interval: None, megabytes_per_second: None, ..paced };
+        assert_eq!(mark(&stood, 1_000), Mark::exact(8.0, 0.0));
+    }
 }

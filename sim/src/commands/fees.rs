@@ -43,7 +43,7 @@ fn chart(answer: &FeeAnswer, griefer: bool) -> Chart {
     let floors = |nano: f64| nano / *floor as f64;
     let marks = path.iter().map(|point| {
         let Interval { low, high } = point.interval;
-        let interval = Interval { low: floors(low).max(0.0), high: floors(high) };
+        let interval = Interval { low: floors(low).max(1.0), high: floors(high) };
         Mark::within(point.height as f64, floors(point.base_fee), interval)
     });
     let grief = if griefer { "a griefer fills the middle third" } else { "no griefer" };

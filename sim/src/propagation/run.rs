@@ -1,13 +1,15 @@
-//! One run: nodes, votes, and the light clients around them.
+//! One run: nodes, votes, and the light clients around them (`light`).
+
+mod light;
 
 use light_client::sampler::{Confidence, Timing, samples_needed};
 
-use super::clients::{Crowd, Next, PROBE, Phase, Real, Served, Wish, nanos, secret};
-use super::{BODIES, DECIDED, HEADERS, Propagation, REALLY_SAMPLED, SAMPLED, SERVING, STAGES};
+use super::clients::{Crowd, Phase, Real, Served, secret};
+use super::{BODIES, DECIDED, Propagation, SERVING, STAGES};
 use crate::Pattern;
-use crate::bodies::{Bodies, parts};
+use crate::bodies::{Bodies, Haul, Roads, parts, present};
 use crate::events::{EventQueue, Nanos};
-use crate::network::{Distance, MS, Network, mesh, region};
+use crate::network::{Distance, MS, Network, mesh};
 use crate::rng::Rng;
 use crate::scenario::{Fault, Group, Mix};
 
@@ -16,9 +18,6 @@ const HEADER_BYTES: u64 = 12_000;
 
 /// Neighbours that a node connects to itself; as many connect to it on average.
 const DIALS: u64 = 4;
-
-/// How long it takes until a node knows that whom it asked for a body does not answer.
-const BODY_PATIENCE: Nanos = 2_000 * MS;
 
 /// How long a proposer has before the next one's turn: the engine's timeouts to propose and to precommit.
 const TURN: Nanos = 2_700 * MS;
@@ -54,6 +53,18 @@ enum Event {
     Again { client: u32, what: u8 },
     Deadline { client: u32 },
     Tick { client: u32 },
+}
+
+/// Flat, as nesting would make every event half as large again.
+impl From<Haul> for Event {
+    fn from(haul: Haul) -> Self {
+        match haul {
+            Haul::Announce { to, from, body } => Self::Announce { to, from, body },
+            Haul::Pull { to, from, body } => Self::Pull { to, from, body },
+            Haul::Body { to, body } => Self::Body { to, body },
+            Haul::Overdue { to, body } => Self::Overdue { to, body },
+        }
+    }
 }
 
 /// What one run found.
@@ -248,31 +259,10 @@ impl<'a> Run<'a> {
     fn handle(&mut self, now: Nanos, event: Event) {
         match event {
             Event::Fault { index } => self.fault(now, usize::from(index)),
-            Event::Announce { to, from, body } => {
-                if !self.gone[usize::from(to)] && self.bodies.announced(to, body) {
-                    self.pull(now, to, from, body);
-                }
-            }
-            Event::Pull { to, from, body } => {
-                let there = !self.gone[usize::from(from)];
-                let arrival = there
-                    .then(|| self.network.transfer(now, from.into(), to.into(), self.body_bytes))
-                    .flatten();
-                match arrival {
-                    Some(arrival) => self.queue.push(arrival, Event::Body { to, body }),
-                    None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body }),
-                }
-            }
-            Event::Body { to, body } => self.body(now, to, body),
-            Event::Overdue { to, body } => {
-                let has = |from: &&u16| self.bodies.has(**from, body) && !self.gone[usize::from(**from)];
-                let source = self.neighbours[usize::from(to)].iter().find(has).copied();
-                match source {
-                    _ if !self.bodies.awaited(to, body) => {}
-                    Some(from) if !self.gone[usize::from(to)] => self.pull(now, to, from, body),
-                    _ => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body }),
-                }
-            }
+            Event::Announce { to, from, body } => self.haul(now, Haul::Announce { to, from, body }),
+            Event::Pull { to, from, body } => self.haul(now, Haul::Pull { to, from, body }),
+            Event::Body { to, body } => self.haul(now, Haul::Body { to, body }),
+            Event::Overdue { to, body } => self.haul(now, Haul::Overdue { to, body }),
             Event::Rebuilt { node } => {
                 self.rebuilt[usize::from(node)] = true;
                 self.propose(now);
@@ -326,18 +316,12 @@ impl<'a> Run<'a> {
             }
             Fault::Refuse { percent, .. } => self.mark(Group::FullNodes, *percent, false),
             Fault::Loss { permille, .. } => self.network.loss = *permille,
-            Fault::Cut { region: name, .. } => self.cut(name, true),
+            Fault::Cut { region: name, .. } => self.network.cut(name, true),
             Fault::Heal { region: name, .. } => {
-                self.cut(name, false);
+                self.network.cut(name, false);
                 self.reconnect(now);
             }
             Fault::Eclipse {} | Fault::Withhold {} => {}
-        }
-    }
-
-    fn cut(&mut self, name: &str, cut: bool) {
-        if let Ok(region) = region(name) {
-            self.network.cut[region] = cut;
         }
     }
 
@@ -350,22 +334,16 @@ impl<'a> Run<'a> {
 
     /// Marks this share of the nodes as gone, or as refusing.
     fn mark(&mut self, of: Group, percent: u64, gone: bool) {
-        let mut nodes: Vec<usize> = self.group(of).collect();
-        self.rng.shuffle(&mut nodes);
-        nodes.truncate((nodes.len() as u64 * percent).div_ceil(100) as usize);
+        let nodes = self.rng.some(self.group(of), percent);
         let marks = if gone { &mut self.gone } else { &mut self.refuses };
         nodes.into_iter().for_each(|node| marks[node] = true);
     }
 
     /// Whoever submitted what only those had that left submits it again.
     fn resubmit(&mut self, now: Nanos) {
-        let present: Vec<bool> = self.gone.iter().map(|gone| !gone).collect();
-        for body in self.bodies.lost(&present) {
-            let mut to = self.rng.below(self.servers as u64) as usize;
-            while self.gone[to] && present.contains(&true) {
-                to = (to + 1) % self.servers;
-            }
-            self.queue.push(now, Event::Body { to: to as u16, body });
+        for body in self.bodies.lost(&self.gone) {
+            let to = present(&self.gone, &mut self.rng);
+            self.queue.push(now, Event::Body { to, body });
         }
     }
 
@@ -388,35 +366,23 @@ impl<'a> Run<'a> {
     }
 
     fn announce(&mut self, now: Nanos, from: u16, body: u16) {
-        for at in 0..self.neighbours[usize::from(from)].len() {
-            let to = self.neighbours[usize::from(from)][at];
-            let arrival = self.network.latency(from.into(), to.into()).map(|latency| now + latency);
-            self.push(arrival, Event::Announce { to, from, body });
-        }
+        let (_, mut roads, queue) = self.roads();
+        roads.announce(now, from, body, &mut |at, haul| queue.push(at, haul.into()));
     }
 
-    fn pull(&mut self, now: Nanos, to: u16, from: u16, body: u16) {
-        match self.network.latency(to.into(), from.into()) {
-            Some(latency) => self.queue.push(now + latency, Event::Pull { to, from, body }),
-            None => self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body }),
-        }
+    fn roads(&mut self) -> (&mut Bodies, Roads<'_>, &mut EventQueue<Event>) {
+        let Self { network, neighbours, gone, body_bytes, .. } = self;
+        (&mut self.bodies, Roads { network, neighbours, gone, bytes: *body_bytes }, &mut self.queue)
     }
 
-    fn body(&mut self, now: Nanos, to: u16, body: u16) {
-        if self.gone[usize::from(to)] {
-            // Missed; asked for again once it is back.
-            self.queue.push(now + BODY_PATIENCE, Event::Overdue { to, body });
-            return;
-        }
-        if !self.bodies.arrived(to, body) {
-            return;
-        }
-        self.announce(now, to, body);
-        if self.bodies.complete(to) {
-            if usize::from(to) < self.validators {
+    fn haul(&mut self, now: Nanos, haul: Haul) {
+        let (bodies, mut roads, queue) = self.roads();
+        let got = bodies.handle(now, haul, &mut roads, &mut |at, haul| queue.push(at, haul.into()));
+        if let Some(node) = got.filter(|node| self.bodies.complete(*node)) {
+            if usize::from(node) < self.validators {
                 self.times[BODIES].push(now);
             }
-            self.queue.push(now + self.rebuild, Event::Rebuilt { node: to });
+            self.queue.push(now + self.rebuild, Event::Rebuilt { node });
         }
     }
 
@@ -490,223 +456,15 @@ impl<'a> Run<'a> {
             self.hint(now, node);
         }
     }
-
-    fn hint(&mut self, now: Nanos, node: usize) {
-        for at in 0..self.clients_of[node].len() {
-            let (client, slot) = self.clients_of[node][at];
-            if self.crowd.phase[client as usize] == Phase::Idle {
-                let latency = self.network.latency(node, self.servers + client as usize);
-                self.push(latency.map(|latency| now + latency), Event::Hint { client, slot });
-            }
-        }
-    }
-
-    fn peer(&self, client: u32, slot: u8) -> usize {
-        self.peers[client as usize * usize::from(self.slots) + usize::from(slot)].into()
-    }
-
-    fn is_real(&self, client: u32) -> bool {
-        (client as usize) < self.real.len()
-    }
-
-    fn ask(&mut self, now: Nanos, client: u32, slot: u8, what: u8) {
-        let server = self.peer(client, slot);
-        match self.network.latency(self.servers + client as usize, server) {
-            Some(latency) => self.queue.push(now + latency, Event::Ask { client, slot, what }),
-            None => self.unanswered(now, client, slot, what),
-        }
-    }
-
-    /// No answer will come: another peer is asked in time, and the request fails at its deadline.
-    fn unanswered(&mut self, now: Nanos, client: u32, slot: u8, what: u8) {
-        if !self.is_real(client) || what == HEADER {
-            self.queue.push(now + nanos(self.timing.hedge_after), Event::Again { client, what });
-        }
-        self.queue.push(now + REQUEST_DEADLINE, Event::Silence { client, slot, what });
-    }
-
-    /// A request has reached its server.
-    fn asked(&mut self, now: Nanos, client: u32, slot: u8, what: u8) {
-        let (server, node) = (self.peer(client, slot), self.servers + client as usize);
-        // Nobody begins to send what nobody waits for any more when its turn comes.
-        if self.gone[server] || self.network.backlog(now, server) > REQUEST_DEADLINE {
-            return self.unanswered(now, client, slot, what);
-        }
-        // Whoever keeps cells to itself serves headers and controls, so that it is asked.
-        let keeps = self.refuses[server] || (self.eclipse && client == 0);
-        let (served, bytes) = match what {
-            HEADER => (self.header[server], HEADER_BYTES),
-            CONTROL => (true, self.sample_bytes),
-            _ => {
-                let has = self.serving[server] && !keeps && !self.is_withheld(client, what);
-                (has, if has { self.sample_bytes } else { 50 })
-            }
-        };
-        let Some(at) = self.network.transfer(now, server, node, bytes) else {
-            return self.unanswered(now, client, slot, what);
-        };
-        if at > now + REQUEST_DEADLINE {
-            return self.unanswered(now, client, slot, what);
-        }
-        self.queue.push(at, Event::Reply { client, slot, what, served });
-        let hedge = now + nanos(self.timing.hedge_after);
-        if at > hedge && (what == HEADER || !self.is_real(client)) {
-            self.queue.push(hedge, Event::Again { client, what });
-        }
-    }
-
-    fn is_withheld(&self, client: u32, what: u8) -> bool {
-        let Some(pattern) = &self.pattern else { return false };
-        if let Some(real) = self.real.get(client as usize) {
-            return real.is_withheld(what, Some(pattern));
-        }
-        self.crowd.is_hidden(client, what)
-    }
-
-    fn replied(&mut self, now: Nanos, client: u32, slot: u8, what: u8, served: bool) {
-        let at = client as usize;
-        if what == HEADER {
-            if self.crowd.phase[at] != Phase::Header {
-                return;
-            }
-            if !served {
-                self.queue.push(now + nanos(self.timing.retry_after), Event::Again { client, what });
-                return;
-            }
-            self.times[HEADERS].push(now);
-            self.crowd.phase[at] = Phase::Probe;
-            if self.is_real(client) {
-                return self.tick(now, client);
-            }
-            if let Some(pattern) = &self.pattern {
-                self.crowd.hide(client, &secret(self.question.seed, self.run, client), pattern);
-            }
-            self.queue.push(now + nanos(self.timing.deadline), Event::Deadline { client });
-            return self.again(now, client, PROBE);
-        }
-        if self.is_real(client) {
-            return self.real_answer(now, client, slot, what, served, false);
-        }
-        if served && self.crowd.wants(client, what) {
-            if what == PROBE {
-                self.crowd.begin(client);
-                (0..self.crowd.samples() as u8).for_each(|sample| self.again(now, client, sample));
-            } else if self.crowd.verified(client, what) {
-                self.times[SAMPLED].push(now);
-            }
-        } else if self.crowd.ended(client, what) && !served {
-            self.again(now, client, what);
-        }
-    }
-
-    fn silent(&mut self, now: Nanos, client: u32, slot: u8, what: u8) {
-        if self.is_real(client) && what != HEADER {
-            self.real_answer(now, client, slot, what, false, true);
-        } else if what < HEADER {
-            // Whoever else is asked has been for long enough.
-            self.crowd.ended(client, what);
-            self.again(now, client, what);
-        }
-    }
-
-    /// Asks one more peer, if this is still wanted. A real sampler decides for itself.
-    fn again(&mut self, now: Nanos, client: u32, what: u8) {
-        if what == HEADER {
-            if self.crowd.phase[client as usize] == Phase::Header {
-                let slot = self.rng.below(self.slots.into()) as u8;
-                self.ask(now, client, slot, what);
-            }
-        } else if !self.is_real(client) && self.crowd.wants(client, what) {
-            match self.crowd.next(client, what) {
-                Next::Ask(slot) => {
-                    let spread = self.rng.below(nanos(self.timing.spread) + 1);
-                    self.ask(now + spread, client, slot, what);
-                }
-                Next::Pause(pause) => self.queue.push(now + pause, Event::Again { client, what }),
-                Next::Wait => {}
-            }
-        }
-    }
-
-    /// The client raises the alarm if somebody can be reached, and nobody of those serves a missing cell; otherwise it
-    /// asks everybody anew.
-    fn deadline(&mut self, now: Nanos, client: u32) {
-        if self.is_real(client) || self.crowd.phase[client as usize] == Phase::Done {
-            return;
-        }
-        let eclipsed = self.eclipse && client == 0;
-        let slots: Vec<usize> = (0..self.slots).map(|slot| self.peer(client, slot)).collect();
-        let mut reachable = slots.into_iter().filter(|server| !self.gone[*server]).peekable();
-        let somebody = reachable.peek().is_some();
-        let kept = eclipsed || reachable.all(|server| self.refuses[server] || !self.serving[server]);
-        if somebody && (kept || self.crowd.lacks_hidden(client)) {
-            self.crowd.phase[client as usize] = Phase::Alarmed;
-            return;
-        }
-        for what in self.crowd.forget_rounds(client) {
-            self.again(now, client, what);
-        }
-    }
-
-    fn real_answer(&mut self, now: Nanos, client: u32, slot: u8, what: u8, served: bool, silent: bool) {
-        let wish = if what == CONTROL { Wish::Control } else { Wish::Cell(what) };
-        let square = self.served.as_ref().filter(|_| served);
-        self.real[client as usize].answered(now, slot, wish, square, silent);
-        self.real_poll(now, client);
-    }
-
-    /// Polls a real sampler from time to time, as its shell does.
-    fn tick(&mut self, now: Nanos, client: u32) {
-        self.real_poll(now, client);
-        if !self.real_ended[client as usize] {
-            self.queue.push(now + TICK, Event::Tick { client });
-        }
-    }
-
-    /// Carries out what a real sampler wants.
-    fn real_poll(&mut self, now: Nanos, client: u32) {
-        let at = client as usize;
-        if self.real_ended[at] {
-            return;
-        }
-        let wishes = self.real[at].poll(now);
-        if let Some(sampled) = self.real[at].end() {
-            self.real_ended[at] = true;
-            self.crowd.phase[at] = if sampled { Phase::Done } else { Phase::Alarmed };
-            if sampled {
-                self.times[REALLY_SAMPLED].push(now);
-            }
-            return;
-        }
-        for (slot, wish, pause) in wishes {
-            let what = match wish {
-                Wish::Cell(cell) => cell,
-                Wish::Control => CONTROL,
-            };
-            self.ask(now + pause, client, slot, what);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
-
     use super::*;
-    use crate::{Processing, Scenario};
 
+    /// A million light clients have tens of millions of events waiting.
     #[test]
-    fn a_node_that_is_gone_sends_nothing() {
-        let scenario = Scenario { width: 16, light_clients: 1, ..Scenario::calm().unwrap() };
-        let processing = Processing::committed().unwrap();
-        let question = Propagation { scenario, processing, real: 0, runs: 1, seed: 1 };
-        let mut run = Run::new(&question, 0).unwrap();
-        let pull = Event::Pull { to: 1, from: 2, body: 0 };
-        run.gone[2] = true;
-        run.handle(0, pull);
-        assert_eq!((run.network.carried(2), run.network.carried(1)), ([0, 0], [0, 0]));
-        run.gone[2] = false;
-        run.handle(0, pull);
-        assert_ne!(run.network.carried(2), [0, 0]);
+    fn events_are_small() {
+        assert_eq!(size_of::<Event>(), 8);
     }
 }
