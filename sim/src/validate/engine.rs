@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(verdicts(3.0), [true, true, true]);
         // The factor alone lets it pass.
         assert_eq!(verdicts(4.0), [true, true, false]);
-        assert_eq!(verdicts(2.0)[2], false);
+        assert!(!verdicts(2.0)[2]);
     }
 
     #[test]
