@@ -1,4 +1,5 @@
-//! Questions that need a million light clients, answered with the real code.
+//! Questions that need a million light clients: real draws, samplers, squares and prices, in models of the network,
+//! its gossip and its validators.
 //!
 //! ```text
 //!  sampling        light_client::sampler::draw ──▶ Pattern, disclosure ──▶ who is fooled
@@ -15,7 +16,7 @@
 //!   of the seed, time is whole nanoseconds, and what threads find is put in order before it is added up. Floating
 //!   point numbers come from `+ − × ÷ √` only, which IEEE 754 defines to the last bit; logarithms and powers, which
 //!   differ by platform, are disallowed (`clippy.toml`) outside of plots.
-//! * What is judged is the real code; what judges it is counting, and numbers from elsewhere ([`checks`]).
+//! * What is judged is the real code, or a model where the module says so; what judges it is counting, and numbers from elsewhere ([`checks`]).
 
 mod bodies;
 mod chart;

@@ -17,7 +17,8 @@ use serde::Serialize;
 
 /// Answers questions about Weft that need more nodes than a laptop can run.
 ///
-/// It runs the real code where a decision is made, and one seed gives one result on any machine.
+/// Draws, samplers, squares and the fee market are the real code; validators, gossip and votes are models. One
+/// seed gives one result on any machine.
 #[derive(Debug, Parser)]
 #[command(name = "sim", version)]
 #[command(after_help = "Exit codes: 0 done, 1 failed or a number was missed, 2 wrong usage.")]
