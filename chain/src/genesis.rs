@@ -76,7 +76,8 @@ impl Parameters {
         Hash::Sha256(erasure::sha256(&serde_json::to_vec(self).unwrap_or_default()))
     }
 
-    fn check(&self) -> Result<(), GenesisError> {
+    /// Refuses parameters that no chain can have: whoever was told some checks them before computing with them.
+    pub fn check(&self) -> Result<(), GenesisError> {
         let bad = |field, reason: String| Err(GenesisError::Field { field, reason });
         if let Err(error) = Width::new(self.k_max) {
             return bad("parameters.k_max", error.to_string());

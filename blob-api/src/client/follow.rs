@@ -42,21 +42,19 @@ impl Client {
     ///
     /// Resumes where it was after a disconnect and fails over among nodes. An error is yielded when no node has
     /// delivered the next height for a minute, or every node lied; polled again, the stream goes on at that same
-    /// height. It ends only after an error that nothing can mend: no network file, a checkpoint too old.
+    /// height, after a pause. It ends only after an error that nothing can mend: no network file, a checkpoint too old.
     pub fn follow_namespace(
         &self,
         namespace: Namespace,
         from: Height,
     ) -> BoxStream<'static, Result<VerifiedList, ClientError>> {
         let follower =
-            Follower { client: self.clone(), namespace, next: from.max(1), open: None, ended: false };
-        stream::unfold(follower, |mut follower| async move {
-            if follower.ended {
-                return None;
-            }
+            Follower { client: self.clone(), namespace, next: from.max(1), open: None, failed: false };
+        stream::unfold(Some(follower), |follower| async move {
+            let mut follower = follower?;
             let item = follower.advance().await;
-            follower.ended = matches!(item, Err(ClientError::NoNetwork | ClientError::StaleCheckpoint(_)));
-            Some((item, follower))
+            let ended = matches!(item, Err(ClientError::NoNetwork | ClientError::StaleCheckpoint(_)));
+            Some((item, (!ended).then_some(follower)))
         })
         .boxed()
     }
@@ -67,12 +65,17 @@ struct Follower {
     namespace: Namespace,
     next: Height,
     open: Option<(Node, Events)>,
-    ended: bool,
+    /// Whether the last item was an error.
+    failed: bool,
 }
 
 impl Follower {
     async fn advance(&mut self) -> Result<VerifiedList, ClientError> {
         self.client.trust()?;
+        if std::mem::take(&mut self.failed) {
+            // Not every error takes time: with every node rejected, nobody is asked.
+            tokio::time::sleep(PAUSES.1).await;
+        }
         let (started, mut pause) = (Instant::now(), PAUSES.0);
         loop {
             match self.attempt().await {
@@ -84,7 +87,10 @@ impl Follower {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSES.1);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.failed = true;
+                    return Err(error);
+                }
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The state, verified down to the `app_hash` of a verified header.
 
 use chain::{
-    Action, Address, Amount, Height, Payload, ProvenValue, Reservation, ReservationId, SecretKey, StateError,
-    StateKey, StateProof, VerifiedHeader, fees::FeeRules,
+    Action, Address, Amount, ProvenValue, Reservation, ReservationId, SecretKey, StateError, StateKey,
+    StateProof, VerifiedHeader, fees::FeeRules,
 };
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     error::{Fault, ProofKind, lied},
     transport::{Node, json},
 };
-use crate::{HORIZON_LIMIT, StateBody};
+use crate::StateBody;
 
 /// A value of the state, or that there is none, and the header that commits to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Client {
 
     /// What `wanted` costs now, in nano, by the state that a verified header commits to.
     pub async fn reservation_price(&self, wanted: &Reserve) -> Result<Amount, ClientError> {
-        let rules = FeeRules::new(&self.status().await?.parameters);
+        let rules = FeeRules::new(&self.market().await?.parameters);
         let excess = self.proven(StateKey::Excess).await?.number().map_err(|error| malformed(&error))?;
         let reserved = self.proven(StateKey::Reserved).await?.number().map_err(|error| malformed(&error))?;
         let (others, rate, blocks) = match wanted {
@@ -140,17 +140,8 @@ impl Client {
         options: SubmitOptions,
     ) -> Result<Prepared, ClientError> {
         let domain = self.trust()?.network.domain();
-        let (status, price) = (self.status().await?, self.price().await?);
-        let guaranteed = FeeRules::new(&status.parameters).guaranteed_cap(price.excess, HORIZON_LIMIT);
-        let mut salt = [0; 16];
-        getrandom::fill(&mut salt).map_err(|error| ClientError::Local(format!("no randomness: {error}")))?;
-        let valid_until: Height = status.height + HORIZON_LIMIT;
-        let fee_cap = options.fee_cap.unwrap_or_else(|| guaranteed.saturating_add(options.tip));
-        let payload = Payload { sender: key.address(), salt, valid_until, fee_cap, tip: options.tip, action };
-        let transaction = key
-            .sign(payload, Vec::new(), &domain)
-            .map_err(|error| ClientError::Local(format!("could not sign: {error}")))?;
-        Ok(Prepared::new(&transaction.verify(&domain, &status.parameters)?, Vec::new()))
+        let transaction = self.market().await?.sign(key, &domain, action, Vec::new(), options)?;
+        Ok(Prepared::new(&transaction, Vec::new()))
     }
 }
 

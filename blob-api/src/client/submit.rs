@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use chain::{
-    Action, Address, Amount, BlobHeader, Height, KzgOpening, Payload, ReservationId, SecretKey, Submission,
-    TxId, TxStatus, VerifiedHeader, VerifiedTransaction, fees::FeeRules,
+    Action, Address, Amount, BlobHeader, Domain, Height, KzgOpening, Parameters, Payload, ReservationId,
+    SecretKey, Submission, TxId, TxStatus, VerifiedHeader, VerifiedTransaction, fees::FeeRules,
 };
 use erasure::{ForeignKind, IndexEntry, Namespace};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -71,6 +71,7 @@ pub struct Prepared {
     pub(super) blobs: Vec<BlobHeader>,
     shares: u64,
     cost_limit: Amount,
+    valid_until: Height,
     pub(super) body: Bytes,
 }
 
@@ -83,6 +84,7 @@ impl Prepared {
             blobs: transaction.blobs().to_vec(),
             shares: transaction.shares(),
             cost_limit: transaction.payload().cost_limit(transaction.shares()),
+            valid_until: transaction.payload().valid_until,
             body: submission.encode().into(),
         }
     }
@@ -105,6 +107,11 @@ impl Prepared {
     /// The most that may be charged, in nano.
     pub fn cost_limit(&self) -> Amount {
         self.cost_limit
+    }
+
+    /// The last height at which a block may hold it.
+    pub fn valid_until(&self) -> Height {
+        self.valid_until
     }
 
     /// The encoded [`Submission`], to keep before it is sent, or to hand in by other means.
@@ -141,15 +148,21 @@ impl Client {
         self.sign(key, blobs, options, market).await
     }
 
-    /// The chain's limits and its price, from a node of the right chain.
-    async fn market(&self) -> Result<Market, ClientError> {
+    /// The chain's limits and its price, from a node of the right chain that tells possible ones.
+    pub(super) async fn market(&self) -> Result<Market, ClientError> {
         let network = &self.trust()?.network;
         let ask = |node: Node| async move {
-            let status: StatusBody = json(self.transport.get(&node, "/v1/status")).await?;
-            if status.chain_id != network.chain_id || status.genesis_hash != network.genesis_hash {
-                return Err(Fault::Passing(format!("is a node of another chain, {}", status.chain_id)));
+            let StatusBody { chain_id, genesis_hash, parameters, height, .. } =
+                json(self.transport.get(&node, "/v1/status")).await?;
+            if chain_id != network.chain_id || genesis_hash != network.genesis_hash {
+                return Err(Fault::Passing(format!("is a node of another chain, {chain_id}")));
             }
-            Ok((status, json::<PriceBody>(self.transport.get(&node, "/v1/price")).await?))
+            parameters.check().map_err(|error| Fault::Passing(format!("told impossible {error}")))?;
+            let valid_until = height.checked_add(HORIZON_LIMIT);
+            let valid_until =
+                valid_until.ok_or_else(|| Fault::Passing(format!("told an impossible height, {height}")))?;
+            let PriceBody { excess, .. } = json(self.transport.get(&node, "/v1/price")).await?;
+            Ok(Market { parameters, excess, valid_until })
         };
         Ok(self.transport.any(ask).await?.1)
     }
@@ -159,26 +172,13 @@ impl Client {
         key: &SecretKey,
         blobs: Vec<NewBlob>,
         options: SubmitOptions,
-        (status, price): Market,
+        market: Market,
     ) -> Result<Prepared, ClientError> {
-        let network = &self.trust()?.network;
-        let guaranteed = FeeRules::new(&status.parameters).guaranteed_cap(price.excess, HORIZON_LIMIT);
-        let fee_cap = options.fee_cap.unwrap_or_else(|| guaranteed.saturating_add(options.tip));
-        let mut salt = [0; 16];
-        getrandom::fill(&mut salt).map_err(|error| ClientError::Local(format!("no randomness: {error}")))?;
-        let (fee_cap, tip) = if options.reservation.is_some() { (0, 0) } else { (fee_cap, options.tip) };
-        let terms = Terms { salt, valid_until: status.height + HORIZON_LIMIT, fee_cap, tip };
-        let (key, domain) = (key.clone(), network.domain());
+        let (key, domain) = (key.clone(), self.trust()?.network.domain());
         let sign = move || {
             let (headers, kzg, bodies) = describe(blobs)?;
-            let Terms { salt, valid_until, fee_cap, tip } = terms;
             let action = Action::SubmitBlobs { blobs: headers, reservation: options.reservation };
-            let payload = Payload { sender: key.address(), salt, valid_until, fee_cap, tip, action };
-            let transaction = key
-                .sign(payload, kzg, &domain)
-                .map_err(|error| ClientError::Local(format!("could not sign: {error}")))?;
-            let verified = transaction.verify(&domain, &status.parameters)?;
-            Ok(Prepared::new(&verified, bodies))
+            Ok(Prepared::new(&market.sign(&key, &domain, action, kzg, options)?, bodies))
         };
         tokio::task::spawn_blocking(sign).await.map_err(|error| ClientError::Local(error.to_string()))?
     }
@@ -189,16 +189,17 @@ impl Client {
         self.hand_in(prepared, progress, &AtomicBool::new(false)).await
     }
 
-    /// Sends; "known already" is success if it was `tried` before.
-    async fn hand_in(
+    /// Sends; "known already" is success if a node may have it. `taken` tells that, and is told: all but a node's
+    /// plain refusal may mean that it was taken.
+    pub(crate) async fn hand_in(
         &self,
         prepared: &Prepared,
         progress: Option<Progress>,
-        tried: &AtomicBool,
+        taken: &AtomicBool,
     ) -> Result<TxId, ClientError> {
         let progress = &progress;
         let ask = |node: Node| async move {
-            let again = tried.swap(true, Ordering::Relaxed);
+            let before = taken.swap(true, Ordering::Relaxed);
             let request = self
                 .transport
                 .post(&node, "/v1/tx")
@@ -209,7 +210,13 @@ impl Client {
             match json::<SubmittedBody>(request).await {
                 Ok(SubmittedBody { id }) if id == prepared.id => Ok(id),
                 Ok(SubmittedBody { id }) => Err(Fault::Passing(format!("answered with another id, {id}"))),
-                Err(Fault::Answer(detail)) if again && detail.code == ErrorCode::Duplicate => Ok(prepared.id),
+                Err(Fault::Answer(detail)) if before && detail.code == ErrorCode::Duplicate => {
+                    Ok(prepared.id)
+                }
+                Err(Fault::Answer(detail)) if leaves_nothing(detail.code) => {
+                    taken.store(before, Ordering::Relaxed);
+                    Err(Fault::Answer(detail))
+                }
                 Err(fault) => Err(fault),
             }
         };
@@ -245,8 +252,8 @@ impl Client {
     ) -> Result<Receipt, ClientError> {
         let market = patiently(|| self.market()).await?;
         let prepared = self.sign(key, blobs, options, market).await?;
-        let tried = AtomicBool::new(false);
-        patiently(|| self.hand_in(&prepared, None, &tried)).await?;
+        let taken = AtomicBool::new(false);
+        patiently(|| self.hand_in(&prepared, None, &taken)).await?;
         self.confirm(&prepared, |_| ()).await
     }
 
@@ -344,14 +351,52 @@ impl Client {
 
 type Found = (VerifiedHeader, Vec<IndexEntry>);
 
-type Market = (StatusBody, PriceBody);
-
-/// What is signed besides sender and blobs.
-struct Terms {
-    salt: [u8; 16],
+/// What a transaction is priced and dated by.
+pub(super) struct Market {
+    pub(super) parameters: Parameters,
+    excess: u64,
     valid_until: Height,
-    fee_cap: u64,
-    tip: u64,
+}
+
+impl Market {
+    /// Signs with a fresh salt. What a reservation pays for has neither cap nor tip.
+    pub(super) fn sign(
+        &self,
+        key: &SecretKey,
+        domain: &Domain,
+        action: Action,
+        kzg: Vec<KzgOpening>,
+        options: SubmitOptions,
+    ) -> Result<VerifiedTransaction, ClientError> {
+        let guaranteed = FeeRules::new(&self.parameters).guaranteed_cap(self.excess, HORIZON_LIMIT);
+        let fee_cap = options.fee_cap.unwrap_or_else(|| guaranteed.saturating_add(options.tip));
+        let is_paid = matches!(action, Action::SubmitBlobs { reservation: Some(_), .. });
+        let (fee_cap, tip) = if is_paid { (0, 0) } else { (fee_cap, options.tip) };
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(|error| ClientError::Local(format!("no randomness: {error}")))?;
+        let valid_until = self.valid_until;
+        let payload = Payload { sender: key.address(), salt, valid_until, fee_cap, tip, action };
+        let transaction = key
+            .sign(payload, kzg, domain)
+            .map_err(|error| ClientError::Local(format!("could not sign: {error}")))?;
+        Ok(transaction.verify(domain, &self.parameters)?)
+    }
+}
+
+/// Whether a node that answers a submission so has not taken it.
+fn leaves_nothing(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::Invalid
+            | ErrorCode::Underfunded
+            | ErrorCode::PoolFull
+            | ErrorCode::TooLarge
+            | ErrorCode::TooManyRequests
+            | ErrorCode::TooSlow
+            | ErrorCode::UnsupportedMediaType
+            | ErrorCode::NoSuchPath
+            | ErrorCode::MethodNotAllowed
+    )
 }
 
 type Described = (Vec<BlobHeader>, Vec<KzgOpening>, Vec<Vec<u8>>);

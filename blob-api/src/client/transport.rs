@@ -91,7 +91,8 @@ impl Transport {
         nodes.into_iter().filter(move |node| rejected.iter().all(|r| r.url != node.url))
     }
 
-    /// Asks node after node until one answers; remembers those that lie.
+    /// Asks node after node until one answers; remembers those that lie. That one refuses is believed only when no
+    /// other node answers.
     pub(super) async fn any<T, F, Fut>(&self, ask: F) -> Result<(Node, T), ClientError>
     where
         F: Fn(Node) -> Fut,
@@ -100,6 +101,7 @@ impl Transport {
         let mut attempts = Vec::new();
         let mut lie = None;
         let mut unknown = None;
+        let mut refused = None;
         for node in self.order() {
             let url = node.url.clone();
             match ask(node.clone()).await {
@@ -110,7 +112,7 @@ impl Transport {
                 Err(Fault::Final(error)) => return Err(error),
                 Err(Fault::Passing(reason)) => attempts.push(Attempt { url, reason }),
                 Err(Fault::Answer(detail)) if !may_work_elsewhere(detail.code) => {
-                    return Err(ClientError::Refused { url, detail });
+                    refused.get_or_insert(ClientError::Refused { url, detail });
                 }
                 Err(Fault::Answer(detail)) => {
                     attempts.push(Attempt { url: url.clone(), reason: detail.message.clone() });
@@ -128,7 +130,7 @@ impl Transport {
         // With every node rejected earlier, the first lie is why nothing can be asked.
         let earlier = || self.rejected().into_iter().next().map(ClientError::LyingNode);
         let nobody = if attempts.is_empty() { earlier() } else { None };
-        Err(lie.or(unknown).or(nobody).unwrap_or(ClientError::Unreachable { attempts }))
+        Err(refused.or(lie).or(unknown).or(nobody).unwrap_or(ClientError::Unreachable { attempts }))
     }
 
     pub(super) fn get(&self, node: &Node, path: &str) -> RequestBuilder {

@@ -72,18 +72,27 @@ impl Client {
         let path = format!("/v1/bodies/{}", hex::encode(commitment));
         let mut patience = Patience::short();
         let mut at = json::<UploadBody>(self.transport.get(node, &path)).await?.received;
+        let mut furthest = 0;
         loop {
             let start = usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
             told(start as u64);
             if start == body.len() {
                 return Ok(());
             }
-            let piece = body.slice(start..(start + PIECE_BYTES).min(body.len()));
+            let end = (start + PIECE_BYTES).min(body.len());
+            let piece = body.slice(start..end);
             let request = self.transport.put(node, &format!("{path}?offset={start}")).body(piece);
             match json::<UploadBody>(request).await {
+                Ok(UploadBody { received }) if received != end as u64 => {
+                    return Err(Fault::Passing(format!("took bytes up to {end} and says {received}")));
+                }
                 Ok(UploadBody { received }) => {
                     at = received;
-                    patience.answered();
+                    // Who loses everything now and then gets no further.
+                    if at > furthest {
+                        furthest = at;
+                        patience.answered();
+                    }
                 }
                 // What came of the piece is there: ask how much that is.
                 Err(fault) => {

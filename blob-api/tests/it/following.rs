@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use blob_api::{Client, ClientError, NamespaceBody, ProofKind, SubmitOptions, VerifiedList};
-use futures::{StreamExt, stream::BoxStream};
+use futures::{FutureExt, StreamExt, stream::BoxStream};
 
 use crate::{
     chain_in_memory::{Chain, key, namespace},
@@ -129,4 +129,15 @@ async fn the_stream_resumes_after_the_last_event_seen() {
         }
         assert_eq!(request.send().await.unwrap().status(), 400, "{query}");
     }
+}
+
+#[tokio::test]
+async fn with_every_node_rejected_the_stream_pauses_before_it_says_so_again() {
+    let chain = Chain::new();
+    chain.decide();
+    let liar = Server::start(&chain, Manner::ForgesHeaders).await;
+    let mut heights = client(&chain, &[&liar]).follow_namespace(namespace(1), 2);
+    assert!(matches!(heights.next().await, Some(Err(ClientError::LyingNode(_)))));
+    assert!(heights.next().now_or_never().is_none(), "whoever polls in a loop would keep a thread busy");
+    assert!(matches!(heights.next().await, Some(Err(ClientError::LyingNode(_)))));
 }

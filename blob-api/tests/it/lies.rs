@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use blob_api::{ClientError, Prepared, ProofKind, SubmitOptions};
+use blob_api::{ClientError, Prepared, ProofKind, Reserve, SubmitOptions};
+use chain::Action;
+use serde_json::Value;
 
 use crate::{
     chain_in_memory::{Chain, key, namespace},
-    nodes::{Manner, Server, client},
+    nodes::{Manner, Server, client, client_of, serve_router},
     submitting::blob,
 };
 
@@ -127,4 +129,65 @@ async fn a_false_claim_of_finality_is_disproven_by_the_block() {
         Err(ClientError::LyingNode(node)) => assert_eq!(node.proof, ProofKind::Inclusion),
         other => panic!("{other:?}"),
     }
+}
+
+/// An honest node's words about price and parameters, changed.
+async fn changed(honest: &Server, change: fn(&mut Value)) -> String {
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("{}{path}", honest.url)).await.unwrap();
+        answer.json::<Value>().await.unwrap()
+    };
+    let (mut status, price) = (get("/v1/status").await, get("/v1/price").await);
+    change(&mut status);
+    let router = axum::Router::new()
+        .route("/v1/status", axum::routing::get(async || axum::Json(status)))
+        .route("/v1/price", axum::routing::get(async || axum::Json(price)));
+    serve_router(router).await
+}
+
+#[tokio::test]
+async fn impossible_words_about_the_chain_sign_nothing() {
+    let (chain, honest, _) = crate::nodes::honest().await;
+    let transfer = Action::Transfer { to: key(2).address(), amount: 1 };
+    let wanted = Reserve::Buy { rate: 1, blocks: 1, signers: vec![key(1).address()] };
+    let lies: [(fn(&mut Value), &str); 3] = [
+        (|status| status["parameters"]["k_max"] = 0.into(), "k_max"),
+        (|status| status["height"] = u64::MAX.into(), "impossible height"),
+        (|status| status["chain_id"] = "other".into(), "another chain"),
+    ];
+    for (change, reason) in lies {
+        let liar = changed(&honest, change).await;
+        let alone = client_of(&chain, std::slice::from_ref(&liar));
+        let blobs = vec![blob(1, 10)];
+        for error in [
+            alone.prepare(&key(1), blobs.clone(), SubmitOptions::default()).await.unwrap_err(),
+            alone.prepare_action(&key(1), transfer.clone(), SubmitOptions::default()).await.unwrap_err(),
+            alone.reservation_price(&wanted).await.unwrap_err(),
+        ] {
+            let is_reason = error.to_string().contains(reason);
+            assert!(matches!(error, ClientError::Unreachable { .. }) && is_reason, "{error}");
+        }
+        let both = client_of(&chain, &[liar, honest.url.clone()]);
+        both.prepare(&key(1), blobs, SubmitOptions::default()).await.unwrap();
+        both.prepare_action(&key(1), transfer.clone(), SubmitOptions::default()).await.unwrap();
+        both.reservation_price(&wanted).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_refuses_everything_is_believed_only_when_no_other_answers() {
+    let (chain, honest, _) = crate::nodes::honest().await;
+    const REFUSAL: &str = r#"{"error":{"code":"invalid","message":"no"}}"#;
+    let refuser = async || (axum::http::StatusCode::BAD_REQUEST, REFUSAL);
+    let refuser = serve_router(axum::Router::new().fallback(refuser)).await;
+    let both = client_of(&chain, &[refuser.clone(), honest.url.clone()]);
+    assert_eq!(both.list(1, namespace(1)).await.unwrap().entries().len(), 0);
+    let alone = client_of(&chain, &[refuser.clone(), refuser]);
+    assert!(matches!(alone.list(1, namespace(1)).await, Err(ClientError::Refused { .. })));
+
+    let refusing = Server::start(&chain, Manner::Refuses).await;
+    let prepared = both.prepare(&key(1), vec![blob(1, 10)], SubmitOptions::default()).await.unwrap();
+    let alone = client(&chain, &[&refusing]);
+    assert!(matches!(alone.send(&prepared, None).await, Err(ClientError::Refused { .. })));
+    assert_eq!(client(&chain, &[&refusing, &honest]).send(&prepared, None).await.unwrap(), prepared.id());
 }

@@ -47,6 +47,8 @@ pub(crate) enum Manner {
     ClaimsFinality,
     /// Admits submissions, and answers as if it had not.
     LosesAnswers,
+    /// Refuses every submission.
+    Refuses,
     /// Has nothing.
     Behind,
     /// Has each block's index only when asked for the third time.
@@ -103,6 +105,9 @@ impl Backend for Node {
     }
 
     async fn submit(&self, submission: Submission) -> Result<TxId, SubmitError> {
+        if self.manner == Manner::Refuses {
+            return Err(SubmitError::invalid("salt", "not to this node's liking"));
+        }
         let chain = self.chain.clone();
         let admitted = tokio::task::spawn_blocking(move || chain.admit(submission)).await.unwrap();
         match self.manner {
@@ -276,6 +281,17 @@ impl Server {
         Self { url, stop: Some(stop), task }
     }
 
+    /// Starts an honest node where an earlier one was.
+    pub(crate) async fn restart(chain: &Arc<Chain>, url: &str) -> Self {
+        let address = url.strip_prefix("http://").unwrap();
+        loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return Self::start_at(chain, Manner::Honest, Config::default(), listener),
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            }
+        }
+    }
+
     /// Tells the server to stop, and waits until it has.
     pub(crate) async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
@@ -283,10 +299,22 @@ impl Server {
     }
 }
 
+/// Serves whatever `router` answers, and gives its URL.
+pub(crate) async fn serve_router(router: axum::Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
 /// A client of these servers that trusts the chain's first block.
 pub(crate) fn client(chain: &Chain, servers: &[&Server]) -> Client {
     let urls: Vec<_> = servers.iter().map(|server| server.url.clone()).collect();
-    Client::new(&urls, Some(chain.network())).unwrap()
+    client_of(chain, &urls)
+}
+
+pub(crate) fn client_of(chain: &Chain, urls: &[String]) -> Client {
+    Client::new(urls, Some(chain.network())).unwrap()
 }
 
 /// A chain with an honest node and its client.
