@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Nothing is checked before the transaction is there; then each body is checked against its header as if it had come
-//! along. Pieces live in memory, within a limit for all of them together, and are dropped when they are not continued.
+//! along. Pieces live in memory, within a limit for all of them together, in which each
+//! body counts 4,096 more than its bytes, and are dropped when they are not continued.
 
 use std::{
     collections::HashMap,
@@ -31,6 +32,9 @@ use crate::{ErrorBody, ErrorCode, UploadBody};
 
 /// How long an upload is kept that nobody continues or uses.
 const KEPT: Duration = Duration::from_secs(600);
+
+/// What an upload counts for besides its bytes, so that their number is bounded, too.
+const UPLOAD_BYTES: u64 = 4_096;
 
 /// What has arrived of each body, by its commitment.
 #[derive(Debug, Default)]
@@ -79,8 +83,9 @@ impl Uploads {
                 .limit(blob_limit)
                 .got(length));
         }
-        let others: u64 = uploads.values().map(|upload| upload.bytes.len() as u64).sum::<u64>() - there;
-        if others + length > all_limit {
+        let others = uploads.iter().filter(|(other, _)| **other != commitment);
+        let others: u64 = others.map(|(_, upload)| upload.bytes.len() as u64 + UPLOAD_BYTES).sum();
+        if others + length + UPLOAD_BYTES > all_limit {
             let message = "the node holds as many unfinished uploads as it may; retry, or send the bodies with the \
                            transaction";
             return Err(Failure::new(ErrorCode::PoolFull, message).limit(all_limit).retry_after(SOON));
@@ -153,6 +158,10 @@ pub(super) async fn upload(
     let _permit = submission_permit(&app)?;
     let limit = app.backend.info().parameters.max_blob_bytes;
     let (piece, ended) = read_body(&app, request, limit).await?;
+    if piece.is_empty() {
+        ended?;
+        return Err(Failure::invalid("body", "a piece has at least one byte").limit(1).got(0));
+    }
     let received = app.uploads.add(commitment, offset, &piece, (limit, app.config.upload_bytes))?;
     ended?;
     Ok(Json(UploadBody { received }))

@@ -5,11 +5,10 @@ use std::time::Duration;
 use blob_api::{Config, ErrorBody, ErrorCode, PROTOBUF, SubmitOptions, UploadBody};
 use chain::{Action, BlobHeader, Payload, Submission, TxStatus};
 use reqwest::{Client, Response, StatusCode};
-use tokio::net::TcpListener;
 
 use crate::{
     chain_in_memory::{Chain, key, namespace},
-    nodes::{Manner, Server, client, honest},
+    nodes::{Manner, Server, client, client_of, honest, serve_router},
     submitting::blob,
 };
 
@@ -72,7 +71,7 @@ async fn a_false_body_is_refused_and_forgotten() {
 #[tokio::test]
 async fn uploads_are_bounded_each_and_together() {
     let chain = Chain::new();
-    let config = Config { upload_bytes: 1_500, ..Config::default() };
+    let config = Config { upload_bytes: 2 * 4_096 + 1_500, ..Config::default() };
     let server = Server::start_with(&chain, Manner::Honest, config).await;
     let limit = chain.genesis.parameters.max_blob_bytes as usize;
     assert_eq!(put(&server, [1; 32], 0, &vec![0; limit + 1]).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
@@ -82,6 +81,29 @@ async fn uploads_are_bounded_each_and_together() {
     assert!(full.headers().contains_key("retry-after"));
     assert_eq!(put(&server, [1; 32], 0, &[0; 100]).await.status(), StatusCode::OK, "begun anew");
     assert_eq!(put(&server, [2; 32], 0, &[0; 501]).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_number_of_uploads_is_bounded_too() {
+    let config = Config { upload_bytes: 3 * 4_097, ..Config::default() };
+    let server = Server::start_with(&Chain::new(), Manner::Honest, config).await;
+    let empty = put(&server, [9; 32], 0, &[]).await;
+    assert_eq!(empty.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(empty.json::<ErrorBody>().await.unwrap().error.field.as_deref(), Some("body"));
+    for at in 1..=3 {
+        assert_eq!(put(&server, [at; 32], 0, &[0]).await.status(), StatusCode::OK);
+    }
+    assert_eq!(put(&server, [4; 32], 0, &[0]).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_node_that_takes_pieces_and_has_none_is_passed_over() {
+    let (chain, honest, writer) = honest().await;
+    let prepared = writer.prepare(&key(1), vec![blob(1, 1_000)], SubmitOptions::default()).await.unwrap();
+    let nothing = axum::Router::new().fallback(async || axum::Json(UploadBody { received: 0 }));
+    let client = client_of(&chain, &[serve_router(nothing).await, honest.url.clone()]);
+    let sent = tokio::time::timeout(Duration::from_secs(60), client.send_in_pieces(&prepared, None)).await;
+    assert_eq!(sent.unwrap().unwrap(), prepared.id());
 }
 
 #[tokio::test]
@@ -97,9 +119,8 @@ async fn the_client_sends_in_pieces() {
 #[tokio::test]
 async fn a_submission_survives_a_nodes_restart_that_loses_it() {
     let chain = Chain::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = Server::start_at(&chain, Manner::Honest, Config::default(), listener);
+    let server = Server::start(&chain, Manner::Honest).await;
+    let url = server.url.clone();
     let client = client(&chain, &[&server]);
     let submitting =
         tokio::spawn(
@@ -112,13 +133,7 @@ async fn a_submission_survives_a_nodes_restart_that_loses_it() {
         inner.records.clear();
         inner.pool.pop().unwrap().transaction().id()
     };
-    let listener = loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => break listener,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    };
-    let _server = Server::start_at(&chain, Manner::Honest, Config::default(), listener);
+    let _server = Server::restart(&chain, &url).await;
     chain.pooled(1).await;
     chain.decide();
     let receipt = submitting.await.unwrap().unwrap();
