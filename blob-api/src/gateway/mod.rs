@@ -82,8 +82,8 @@ impl Gateway {
     /// A gateway over a verifying client that signs with `key` within `spending`. Must be called on a Tokio runtime.
     pub fn start(client: Client, key: SecretKey, spending: Spending, config: GatewayConfig) -> Self {
         let limit = config.concurrent_submissions;
-        let submitter = Submitter::new(client.clone(), key, config.submit, spending, limit);
         let head = Head::follow(client.clone(), config.look_every);
+        let submitter = Submitter::new(client.clone(), head.clone(), key, config.submit, spending, limit);
         let (stop, stopping) = watch::channel(false);
         Self { client, submitter: Arc::new(submitter), head, stopping, stop: Arc::new(stop) }
     }
@@ -144,11 +144,11 @@ pub async fn serve_door(
     token: Option<Token>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    // The token goes before the path is looked at, since it may be in front of it.
+    // The token goes before the path is looked at, or written to a log, since it may be in front of it.
     let guarded = Router::new()
         .fallback_service(door)
-        .layer(middleware::from_fn_with_state(token, access::admit))
-        .layer(TraceLayer::new_for_http());
+        .layer(TraceLayer::new_for_http())
+        .layer(middleware::from_fn_with_state(token, access::admit));
     let open = Router::new().route("/health", get(|| std::future::ready("ok\n")));
     axum::serve(listener, open.fallback_service(guarded)).with_graceful_shutdown(shutdown).await
 }

@@ -118,3 +118,83 @@ async fn an_account_without_funds_and_a_node_that_is_down_are_503() {
     let (code, message) = text(sidecar.put("x").await).await;
     assert!(code == 503 && message.contains("no node could answer"), "{message}");
 }
+
+#[tokio::test]
+async fn a_submission_whose_end_is_not_known_is_gone_on_with_and_paid_once() {
+    let chain = Chain::new();
+    let node = Server::start(&chain, Manner::LosesAnswers).await;
+    // Room for one submission: two shares at 2,700 at most.
+    let setup = Setup { limit: 6_000, ..Setup::default() };
+    let sidecar = Sidecar::start(&chain, &[&node], setup, |gateway| gateway.op(namespace(9))).await;
+    let url = node.url.clone();
+    let away = async {
+        chain.pooled(1).await;
+        node.stop().await;
+    };
+    let (lost, ()) = tokio::join!(sidecar.put("payload"), away);
+    let (code, message) = text(lost).await;
+    assert!(code == 503 && message.contains("no node could answer"), "{message}");
+
+    let _node = Server::restart(&chain, &url).await;
+    let again = sidecar.put("payload");
+    let deciding = async {
+        // Not before the same blobs were put again, and handed over.
+        let mut changes = chain.changes.subscribe();
+        tokio::time::timeout(std::time::Duration::from_secs(1), changes.changed()).await.ok();
+        assert_eq!(chain.lock().pool.len(), 1);
+        chain.decide();
+    };
+    let (again, ()) = tokio::join!(again, deciding);
+    assert_eq!(again.status(), 200);
+    assert_eq!(chain.lock().records.len(), 1);
+    assert_eq!(FUNDS - chain.lock().balance(key(1).address()), 2_000);
+    // What was not charged is given back: there is no room for two, but for one.
+    let _deciding = Deciding::start(&chain);
+    let (code, message) = text(sidecar.put("another").await).await;
+    assert!(code == 429 && message.contains("2000 of it is spent"), "{message}");
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_lost_answer_signs_nothing_anew() {
+    let chain = Chain::new();
+    let (lossy, refusing) =
+        (Server::start(&chain, Manner::LosesAnswers).await, Server::start(&chain, Manner::Refuses).await);
+    let nodes = [&lossy, &refusing];
+    let sidecar = Sidecar::start(&chain, &nodes, Setup::default(), |gateway| gateway.op(namespace(9))).await;
+    let deciding = async {
+        chain.pooled(1).await;
+        chain.decide();
+    };
+    let (put, ()) = tokio::join!(sidecar.put("payload"), deciding);
+    assert_eq!(put.status(), 200);
+    assert_eq!(chain.lock().records.len(), 1);
+}
+
+#[tokio::test]
+async fn what_expired_counts_nothing_and_is_signed_anew() {
+    let (chain, node, sidecar) = honest_op(Setup { limit: 6_000, ..Setup::default() }).await;
+    let dropping = async {
+        chain.pooled(1).await;
+        let mut inner = chain.lock();
+        let id = inner.pool.pop().unwrap().transaction().id();
+        inner.records.get_mut(&id).unwrap().status = chain::TxStatus::Expired;
+        drop(inner);
+        chain.tick();
+        id
+    };
+    let (put, early) = tokio::join!(sidecar.put("payload"), dropping);
+    let (code, message) = text(put).await;
+    assert!(code == 503 && message.contains("expired"), "{message}");
+    // Blocks that could hold it are still to come: the node's word is not enough.
+    let (code, message) = text(sidecar.put("payload").await).await;
+    assert!(code == 503 && message.contains(&early.to_string()), "{message}");
+    assert_eq!(text(sidecar.put("another").await).await.0, 429, "still promised");
+    let valid_until = chain.lock().records[&early].valid_until;
+    while chain.height() < valid_until {
+        chain.decide();
+    }
+    let _deciding = Deciding::start(&chain);
+    assert_eq!(sidecar.put("payload").await.status(), 200);
+    assert_eq!(chain.lock().records.len(), 2);
+    drop(node);
+}

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use blob_api::{Gateway, SubmitOptions};
+use blob_api::{Config, Gateway, SubmitOptions};
 use erasure::{ForeignKind, celestia_commitment};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 use crate::{
     chain_in_memory::{Chain, key, namespace},
-    nodes::{Manner, Server, client},
+    nodes::{Manner, Server, client, client_of},
     sidecar::{Deciding, Setup, Sidecar},
     submitting::blob,
 };
@@ -278,4 +278,24 @@ async fn a_subscription_is_a_go_jsonrpc_channel_of_every_height_once() {
     sidecar.stop().await;
     let closed = socket.receive().await;
     assert_eq!((&closed["method"], &closed["params"]), (&"xrpc.ch.close".into(), &json!([headers])));
+}
+
+async fn subscribe(socket: &mut Socket) -> u64 {
+    socket.send(&json!({ "jsonrpc": "2.0", "id": 7, "method": "blob.Subscribe", "params": [ns(1)] })).await;
+    socket.receive().await["result"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn a_subscription_before_anything_is_verified_starts_at_the_first_verified_height() {
+    let chain = Chain::new();
+    // Connections wait until somebody serves them.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = client_of(&chain, &[format!("http://{}", listener.local_addr().unwrap())]);
+    let sidecar = Sidecar::start_over(client, Setup::default(), Gateway::celestia).await;
+    let mut socket = Socket::open(&sidecar).await;
+    subscribe(&mut socket).await;
+    chain.decide();
+    chain.decide();
+    let _node = Server::start_at(&chain, Manner::Honest, Config::default(), listener);
+    assert_eq!(socket.receive().await["params"][1]["Height"], 3);
 }

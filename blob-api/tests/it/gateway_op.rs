@@ -112,6 +112,11 @@ async fn a_door_with_the_wrong_namespace_says_so_instead_of_404() {
     let other = Sidecar::start(&chain, &[&node], Setup::default(), |gateway| gateway.op(namespace(8))).await;
     let (code, message) = text(other.get(&format!("/get/{commitment}")).await).await;
     assert!(code == 500 && message.contains(&namespace(9).to_string()), "{code} {message}");
+    // Nodes name the first block that holds a blob, which need not be the commitment's.
+    let again = put(&sidecar, b"payload").await;
+    assert_ne!(again, commitment);
+    let (code, message) = text(other.get(&format!("/get/{again}")).await).await;
+    assert!(code == 500 && message.contains(&namespace(9).to_string()), "{code} {message}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
-use blob_api::{Gateway, GatewayConfig, Spending, SpendingCap, Token, serve_door};
+use blob_api::{Client, Gateway, GatewayConfig, Spending, SpendingCap, Token, serve_door};
 use reqwest::{Method, RequestBuilder, Response};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -43,6 +43,14 @@ impl Sidecar {
         setup: Setup,
         door: impl FnOnce(&Gateway) -> Router,
     ) -> Self {
+        Self::start_over(client(chain, nodes), setup, door).await
+    }
+
+    pub(crate) async fn start_over(
+        client: Client,
+        setup: Setup,
+        door: impl FnOnce(&Gateway) -> Router,
+    ) -> Self {
         let state = tempfile::tempdir().unwrap();
         let cap = SpendingCap { limit: setup.limit, window: Duration::from_secs(3600) };
         let spending = Spending::open(&state.path().join("spending.json"), cap).unwrap();
@@ -52,7 +60,7 @@ impl Sidecar {
             look_every: Duration::from_millis(20),
             ..GatewayConfig::default()
         };
-        let gateway = Gateway::start(client(chain, nodes), key(1), spending, config);
+        let gateway = Gateway::start(client, key(1), spending, config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();

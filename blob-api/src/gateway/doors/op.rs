@@ -211,12 +211,12 @@ impl Door {
         }
     }
 
-    /// The blob is not in this door's namespace. Where it is in another one of the same block, this door is
-    /// misconfigured, and its 404 would halt a rollup.
+    /// The blob is not in this door's namespace. A blob's commitment is its namespace's, too: where one of another
+    /// namespace is known, at whatever height, this door is misconfigured, and its 404 would halt a rollup.
     async fn check_namespace(&self, commitment: &Commitment) -> Result<String, Response> {
         let (height, mine) = (commitment.height, self.namespace);
         match self.gateway.client.proof(commitment.blob).await {
-            Ok(proven) if proven.header().height() == height => {
+            Ok(proven) if proven.entry().namespace != mine => {
                 let other = proven.entry().namespace;
                 let message =
                     format!("the blob is in namespace {other}, this gateway reads {mine}: correct it");

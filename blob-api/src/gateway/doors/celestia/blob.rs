@@ -3,7 +3,11 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chain::Height;
 use erasure::{ForeignCommitment, ForeignKind, IndexEntry, Namespace, celestia_commitment};
-use futures::{StreamExt, future::ready, stream::BoxStream};
+use futures::{
+    StreamExt,
+    future::ready,
+    stream::{self, BoxStream},
+};
 use jsonrpsee::{Methods, types::ErrorObjectOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
@@ -204,11 +208,15 @@ async fn blob_json(blob: VerifiedBlob) -> Result<BlobJson, ClientError> {
 /// Every height after the latest, once, in order, those without a blob too. A height that no node can answer is
 /// asked for again until one can.
 fn subscribe(gateway: Gateway, namespace: Namespace) -> BoxStream<'static, Value> {
-    let first = gateway.head.latest().map_or(1, |head| head.height() + 1);
-    let lists = gateway.client.follow_namespace(namespace, first).filter_map(|list| {
+    let client = gateway.client.clone();
+    let lists = stream::once(channel::next_height(gateway)).flat_map({
+        let client = client.clone();
+        move |first| client.follow_namespace(namespace, first)
+    });
+    let lists = lists.filter_map(|list| {
         ready(list.inspect_err(|error| tracing::warn!(%error, "a subscription waits for a height")).ok())
     });
-    lists.then(move |list| value(gateway.client.clone(), list)).boxed()
+    lists.then(move |list| value(client.clone(), list)).boxed()
 }
 
 async fn value(client: Client, list: VerifiedList) -> Value {

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use chain::VerifiedHeader;
+use chain::{Height, VerifiedHeader};
 use futures::{
     FutureExt, Stream, StreamExt,
     stream::{self, BoxStream},
@@ -118,18 +118,27 @@ async fn run(gateway: &Gateway, channel: u64, mut values: BoxStream<'static, Val
     }
 }
 
+/// The height after the latest verified one at the time of the call; where nothing was verified then, the first
+/// that is.
+pub(super) fn next_height(mut gateway: Gateway) -> impl Future<Output = Height> + Send {
+    let next = gateway.head.latest().map(|head| head.height() + 1);
+    async move {
+        if let Some(next) = next {
+            return next;
+        }
+        gateway.head.reaches(1).await;
+        gateway.head.latest().map_or(1, |head| head.height())
+    }
+}
+
 /// Every verified header after the latest one, each once, in order.
 pub(super) fn heights(gateway: Gateway) -> impl Stream<Item = VerifiedHeader> + Send {
-    let first = gateway.head.latest().map(|head| head.height() + 1);
+    let first = next_height(gateway.clone());
+    stream::once(first).flat_map(move |first| from(gateway.clone(), first))
+}
+
+fn from(gateway: Gateway, first: Height) -> impl Stream<Item = VerifiedHeader> + Send {
     stream::unfold((gateway, first), |(mut gateway, next)| async move {
-        let next = match next {
-            Some(next) => next,
-            // Nothing was verified when the subscription began: the first header there is, is the start.
-            None => {
-                gateway.head.reaches(1).await;
-                gateway.head.latest().map_or(1, |head| head.height())
-            }
-        };
         gateway.head.reaches(next).await;
         let client = gateway.client.clone();
         let header = persist(move || {
@@ -137,7 +146,7 @@ pub(super) fn heights(gateway: Gateway) -> impl Stream<Item = VerifiedHeader> + 
             async move { client.header(next).await }
         })
         .await;
-        Some((header, (gateway, Some(next + 1))))
+        Some((header, (gateway, next + 1)))
     })
 }
 
