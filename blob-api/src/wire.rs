@@ -207,16 +207,22 @@ impl ConvertedBody {
 #[serde(deny_unknown_fields)]
 pub struct QuoteRequest {
     /// The blobs of one transaction.
+    #[schema(min_items = 1)]
     pub blobs: Vec<BlobShapeBody>,
     /// For how many blocks the cap shall hold; 100 unless told.
     #[serde(default = "default_horizon")]
+    #[schema(minimum = 1, maximum = 100)]
     pub horizon: u64,
     /// A unit that the node has a rate for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[A-Za-z0-9]{1,16}$")]
     pub unit: Option<String>,
     /// What one WEFT is worth, as `0.35 usd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(
+        value_type = Option<String>,
+        pattern = r"^(0\.[0-9]{0,8}[1-9]|[1-9][0-9]{0,8}(\.[0-9]{1,9})?) [A-Za-z0-9]{1,16}$"
+    )]
     pub rate: Option<Rate>,
 }
 
@@ -237,6 +243,7 @@ pub(crate) const fn default_horizon() -> u64 {
 #[serde(deny_unknown_fields)]
 pub struct BlobShapeBody {
     /// Its length.
+    #[schema(minimum = 1)]
     pub bytes: u64,
     /// Foreign commitments asked for, by name.
     #[serde(default, with = "kinds")]
@@ -360,6 +367,10 @@ impl TxBody {
         }
     }
 }
+
+/// Every [`state_name`].
+pub(crate) const STATE_NAMES: [&str; 7] =
+    ["pooled", "included", "final", "expired", "replaced", "evicted", "rejected"];
 
 /// The name of a state, as JSON has it and `?from=` takes it.
 pub(crate) const fn state_name(status: &TxStatus) -> &'static str {

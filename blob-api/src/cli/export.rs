@@ -45,9 +45,14 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<End> {
     if args.file.exists() {
         bail!("{} exists already and is not overwritten; name another file", args.file.display());
     }
-    let partial = args.file.with_extension("partial");
+    let mut partial = args.file.clone().into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
     let at = |path: &PathBuf| path.display().to_string();
-    let mut out = BufWriter::new(File::create(&partial).with_context(|| at(&partial))?);
+    let created = File::create_new(&partial).with_context(|| {
+        format!("{}: another export writes it, or one was killed: then remove it", at(&partial))
+    });
+    let mut out = BufWriter::new(created?);
     let spinner = output::spinner(global.json, "exporting");
     let mut done = None;
     let written = client

@@ -1,8 +1,8 @@
 //! `blob reserve`
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use blob_api::{ReservationDetail, Reserve, SubmitOptions};
-use chain::{Address, Amount, ReservationId, TxStatus};
+use chain::{Address, Amount, ReservationId};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -92,13 +92,16 @@ async fn reserve(global: &Global, key: &KeyArgs, wanted: Reserve, terms: Terms) 
         Reserve::Extend { reservation, .. } => Some(*reservation),
     };
     let prepared = client.prepare_reserve(&key.load()?, wanted, cap, SubmitOptions::default()).await?;
-    let id = client.send(&prepared, None).await?;
+    let id = prepared.id();
     let spinner = output::spinner(global.json, "waiting for a block");
-    let ended = client.wait(id, |_| ()).await;
+    let ended = client.send_and_wait(&prepared).await;
     spinner.finish_and_clear();
-    let TxStatus::Final { height } = ended?.status else {
-        bail!("transaction {id} was not included; nothing was charged");
-    };
+    output::warn_rejected(&client);
+    let ended = ended.with_context(|| {
+        let until = prepared.valid_until();
+        format!("transaction {id}: unless it ended, it may be included up to height {until}; look before you buy again")
+    });
+    let height = ended?.header.height();
     let reservation = extended.unwrap_or_else(|| id.into());
     if global.json {
         output::print_json(&json!({ "reservation": reservation, "transaction": id, "height": height }))?;

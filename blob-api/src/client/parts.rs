@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use chain::{Transaction, TxId, VerifiedHeader};
+use chain::{Payload, Transaction, TxId, VerifiedHeader};
 use erasure::{EntryProof, IndexEntry, RangeProof, SHARE_BYTES};
 
 use super::{
     Client, ClientError, VerifiedEntryAt,
     error::{Fault, ProofKind, lied},
+    submit::{check_height, is_entry_of},
     transport::{Node, json},
 };
 use crate::{BlobName, RangeBody, TxBlobsBody, server::shares_of};
@@ -59,7 +60,8 @@ impl Client {
     }
 
     /// Where the blobs of a transaction are, in the order in which it announces them. The transaction is checked
-    /// against the id, and each entry against what it announces.
+    /// against the id, and each entry against what it announces. That the blobs are in that block is proven; that this
+    /// very transaction brought them there is not.
     pub async fn transaction_blobs(&self, id: TxId) -> Result<Vec<VerifiedEntryAt>, ClientError> {
         self.trust()?;
         Ok(self.transport.any(|node| self.transaction_blobs_from(node, id)).await?.1)
@@ -103,14 +105,23 @@ impl Client {
             let (expected, got) = (transaction.blobs().len(), body.blobs.len());
             return Err(lied(ProofKind::Inclusion)(format!("{got} entries of {expected} blobs")));
         }
+        let Payload { sender, valid_until, .. } = &transaction.payload;
+        check_height(body.height, *valid_until).map_err(lied(ProofKind::Inclusion))?;
         let header = self.header_from(&node, body.height).await?;
-        let mut entries = Vec::with_capacity(body.blobs.len());
+        let mut entries: Vec<VerifiedEntryAt> = Vec::with_capacity(body.blobs.len());
         for (announced, blob) in transaction.blobs().iter().zip(&body.blobs) {
             let proof = EntryProof::decode(&blob.proof.0).map_err(lied(ProofKind::Entry))?;
             let name = BlobName::Commitment(announced.commitment);
             let at = VerifiedEntryAt::check(header.clone(), proof, &name)?;
-            if at.entry().signer != *transaction.payload.sender.as_bytes() {
+            if at.entry().signer != *sender.as_bytes() {
                 return Err(lied(ProofKind::Inclusion)("an entry is of another signer"));
+            }
+            if !is_entry_of(at.entry(), announced, sender) {
+                // The signer's other submission of the same blob in that block, which a node may have found first.
+                return Err(Fault::Passing("proved an entry with other foreign commitments".into()));
+            }
+            if entries.iter().any(|other| other.entry().start == at.entry().start) {
+                return Err(lied(ProofKind::Inclusion)("an entry stands for two blobs"));
             }
             entries.push(at);
         }

@@ -54,6 +54,8 @@ impl Events {
 #[derive(Debug, Default)]
 struct Lines {
     buffer: BytesMut,
+    /// Bytes of the buffer that hold no end of a line.
+    scanned: usize,
     event: Event,
 }
 
@@ -68,8 +70,9 @@ impl Lines {
     }
 
     fn next_event(&mut self) -> Result<Option<Event>, Fault> {
-        while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-            let line = self.buffer.split_to(end);
+        while let Some(end) = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n') {
+            let line = self.buffer.split_to(self.scanned + end);
+            self.scanned = 0;
             self.buffer.advance(1);
             let line = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(&line))
                 .map_err(|error| Fault::Passing(format!("sent an event that is no text: {error}")))?;
@@ -91,6 +94,7 @@ impl Lines {
                 _ => {}
             }
         }
+        self.scanned = self.buffer.len();
         Ok(None)
     }
 }
@@ -122,6 +126,12 @@ mod tests {
         let mut lines = Lines::default();
         let chunk = vec![b'x'; 1 << 20];
         assert!((0..64).any(|_| lines.push(&chunk).is_err()));
-        assert!(Lines::default().push(b"\xff\n").is_ok_and(|()| true));
+    }
+
+    #[test]
+    fn an_event_that_is_no_text_is_refused() {
+        let mut lines = Lines::default();
+        lines.push(b"data: \xff\n").unwrap();
+        assert!(matches!(lines.next_event(), Err(Fault::Passing(_))));
     }
 }

@@ -125,7 +125,9 @@ impl Prepared {
     }
 }
 
-/// A final submission whose blobs were found in the block, by proofs under a verified header.
+/// A final submission whose blobs were found in the block, by proofs under a verified header: each with its signer and
+/// foreign commitments, at a height at which the submission is valid. That this very transaction brought them there is
+/// not proven: another one of the same signer with the same blobs looks the same.
 #[derive(Clone, Debug)]
 pub struct Receipt {
     /// What the node says of the transaction: charge and retention are its word.
@@ -252,9 +254,14 @@ impl Client {
     ) -> Result<Receipt, ClientError> {
         let market = patiently(|| self.market()).await?;
         let prepared = self.sign(key, blobs, options, market).await?;
+        self.send_and_wait(&prepared).await
+    }
+
+    /// As [`Client::submit_and_wait`], of what is signed already.
+    pub async fn send_and_wait(&self, prepared: &Prepared) -> Result<Receipt, ClientError> {
         let taken = AtomicBool::new(false);
-        patiently(|| self.hand_in(&prepared, None, &taken)).await?;
-        self.confirm(&prepared, |_| ()).await
+        patiently(|| self.hand_in(prepared, None, &taken)).await?;
+        self.confirm(prepared, |_| ()).await
     }
 
     /// Waits for the finality of a sent submission, and verifies that every blob is in the block. Sends it again to
@@ -269,11 +276,8 @@ impl Client {
             // A node that learned of the block without its bytes proves nothing until it has them.
             TxStatus::Final { height } => match patiently(|| self.find_all(sent, height)).await? {
                 Ok((header, entries)) => Ok(Receipt { transaction, header, entries }),
-                Err(missing) => {
-                    let reason = format!(
-                        "said {} is final at {height}, where blob {missing} is proven absent",
-                        sent.id
-                    );
+                Err(why) => {
+                    let reason = format!("said {} is final at {height}, where {why}", sent.id);
                     let rejected = RejectedNode { url: node.url, proof: ProofKind::Inclusion, reason };
                     self.transport.reject(rejected.clone());
                     Err(ClientError::LyingNode(rejected))
@@ -328,25 +332,46 @@ impl Client {
         }
     }
 
-    /// The entries of a submission's blobs in the block at `height`, or the commitment of one that is not there.
+    /// The entries of a submission's blobs in the block at `height`, or why it is not there.
     async fn find_all(&self, sent: &Prepared, height: Height) -> Result<Result<Found, String>, ClientError> {
+        if let Err(why) = check_height(height, sent.valid_until) {
+            return Ok(Err(why));
+        }
         let header = self.header(height).await?;
-        let mut entries = Vec::with_capacity(sent.blobs.len());
+        let mut entries: Vec<IndexEntry> = Vec::with_capacity(sent.blobs.len());
         let mut lists = BTreeMap::new();
         for blob in &sent.blobs {
             let list = match lists.entry(blob.namespace) {
                 Entry::Occupied(list) => list.into_mut(),
                 Entry::Vacant(place) => place.insert(self.list(height, blob.namespace).await?),
             };
-            let is_it =
-                |e: &&IndexEntry| e.commitment == blob.commitment && e.signer == *sent.sender.as_bytes();
+            let is_new = |entry: &IndexEntry| entries.iter().all(|other| other.start != entry.start);
+            let is_it = |entry: &&IndexEntry| is_entry_of(entry, blob, &sent.sender) && is_new(entry);
             match list.entries().iter().find(is_it) {
                 Some(entry) => entries.push(entry.clone()),
-                None => return Ok(Err(hex::encode(blob.commitment))),
+                None => {
+                    return Ok(Err(format!("blob {} is proven absent", hex::encode(blob.commitment))));
+                }
             }
         }
         Ok(Ok((header, entries)))
     }
+}
+
+/// Whether an entry is that of a blob as its transaction announces it.
+pub(super) fn is_entry_of(entry: &IndexEntry, announced: &BlobHeader, sender: &Address) -> bool {
+    entry.commitment == announced.commitment
+        && entry.foreign == announced.foreign
+        && entry.signer == *sender.as_bytes()
+}
+
+/// Fails unless a block at `height` may hold a submission that is valid until then.
+pub(super) fn check_height(height: Height, valid_until: Height) -> Result<(), String> {
+    let first = valid_until.saturating_sub(HORIZON_LIMIT);
+    if (first..=valid_until).contains(&height) {
+        return Ok(());
+    }
+    Err(format!("it cannot be: it is valid from {first} to {valid_until}"))
 }
 
 type Found = (VerifiedHeader, Vec<IndexEntry>);

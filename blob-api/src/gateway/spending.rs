@@ -207,14 +207,28 @@ impl Spending {
         Ok(result)
     }
 
-    /// A new file takes the old one's place, so that a crash leaves one of the two.
+    /// A new file takes the old one's place, so that a crash leaves one of the two; the folder is synced, so that it
+    /// leaves the new one once this has returned.
     fn write(&self, slots: &Slots) -> std::io::Result<()> {
         let fresh = self.path.with_extension("new");
         let mut file = File::create(&fresh)?;
         file.write_all(&serde_json::to_vec(slots)?)?;
         file.sync_data()?;
-        fs::rename(fresh, &self.path)
+        fs::rename(fresh, &self.path)?;
+        sync_folder_of(&self.path)
     }
+}
+
+#[cfg(unix)]
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Elsewhere a folder cannot be opened.
+#[cfg(not(unix))]
+fn sync_folder_of(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn now() -> u64 {

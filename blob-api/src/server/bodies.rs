@@ -26,7 +26,8 @@ use super::{
     App,
     failure::{Failure, SOON},
     params::{Parameters, Segment, digest},
-    submit::{read_body, submission_permit},
+    places::Asker,
+    submit::read_body,
 };
 use crate::{ErrorBody, ErrorCode, UploadBody};
 
@@ -148,6 +149,7 @@ pub(super) async fn upload_status(
 )]
 pub(super) async fn upload(
     State(app): State<App>,
+    asker: Asker,
     Segment(commitment): Segment,
     mut query: Parameters,
     request: Request,
@@ -155,7 +157,7 @@ pub(super) async fn upload(
     let commitment = digest("commitment", &commitment)?;
     let offset = query.take("offset")?.unwrap_or(0);
     query.finish()?;
-    let _permit = submission_permit(&app)?;
+    let _place = app.submissions.take(asker)?;
     let limit = app.backend.info().parameters.max_blob_bytes;
     let (piece, ended) = read_body(&app, request, limit).await?;
     if piece.is_empty() {

@@ -10,15 +10,16 @@ use axum::{
 use chain::{Height, Outcome, Reason};
 use erasure::Namespace;
 use futures::{Stream, stream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::{
     App,
-    failure::{Failure, SOON},
+    failure::Failure,
     outcome,
     params::{Parameters, Segment, parse},
+    places::{Asker, Place},
 };
-use crate::{ErrorBody, ErrorCode, NamespaceBody};
+use crate::{ErrorBody, NamespaceBody};
 
 /// Name of the event that carries a height.
 pub(crate) const HEIGHT_EVENT: &str = "height";
@@ -53,6 +54,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 )]
 pub(super) async fn follow(
     State(app): State<App>,
+    asker: Asker,
     Segment(namespace): Segment,
     headers: HeaderMap,
     mut query: Parameters,
@@ -72,11 +74,7 @@ pub(super) async fn follow(
         (None, Some(from)) => from,
         (None, None) => app.backend.status().await.height + 1,
     };
-    let place = app.followers.clone().try_acquire_owned().map_err(|_| {
-        Failure::new(ErrorCode::TooManyRequests, "this node has as many followers as it takes; ask another")
-            .limit(app.config.concurrent_followers)
-            .retry_after(SOON)
-    })?;
+    let place = app.streams.take(asker)?;
     let follower = Follower {
         changes: app.backend.changes(),
         stopping: app.stopping.clone(),
@@ -99,7 +97,7 @@ struct Follower {
     next: Option<Height>,
     changes: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Follower {

@@ -17,13 +17,8 @@ use axum::{
 };
 use futures::{Stream, StreamExt, stream::BoxStream};
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    App,
-    failure::{Failure, SOON},
-};
-use crate::ErrorCode;
+use super::{App, failure::Failure, places::Place};
 
 /// A stream that has nothing to say proves every so often that it is alive; proxies close silent ones after a minute.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -67,20 +62,11 @@ impl Update {
 }
 
 impl App {
-    /// A place among the streams.
-    pub(super) fn stream_permit(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        self.followers.clone().try_acquire_owned().map_err(|_| {
-            Failure::new(ErrorCode::TooManyRequests, "too many streams at once; close one, or retry")
-                .limit(self.config.concurrent_followers)
-                .retry_after(SOON)
-        })
-    }
-
     /// Serves `updates` as the client wishes, until they end, the client goes or the server stops.
     pub(super) fn stream(
         &self,
         wish: Wish,
-        permit: OwnedSemaphorePermit,
+        place: Place,
         updates: impl Stream<Item = Update> + Send + 'static,
     ) -> Response {
         let mut stopping = self.stopping.clone();
@@ -93,7 +79,7 @@ impl App {
         match wish {
             Wish::Events => {
                 let events = updates.map(move |update| {
-                    let _held = &permit;
+                    let _held = &place;
                     Ok::<_, Infallible>(Event::default().event(update.event).data(update.json))
                 });
                 Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE)).into_response()
@@ -102,7 +88,7 @@ impl App {
                 .max_message_size(4096)
                 .on_upgrade(move |socket| async move {
                     speak(socket, updates).await;
-                    drop(permit);
+                    drop(place);
                 })
                 .into_response(),
         }

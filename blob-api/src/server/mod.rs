@@ -14,6 +14,7 @@ mod node;
 mod outcome;
 mod params;
 mod parts;
+mod places;
 mod price;
 mod read;
 mod state;
@@ -24,10 +25,7 @@ mod transaction;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
+use tokio::{net::TcpListener, sync::watch};
 use tower_http::trace::TraceLayer;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -38,9 +36,11 @@ use failure::Failure;
 pub(crate) use follow::HEIGHT_EVENT;
 use limits::Limits;
 pub(crate) use parts::shares_of;
+use places::Places;
 pub(crate) use read::{HEIGHT_HEADER, PROOF_HEADER};
 
-/// Limits of the server, and what its operator set.
+/// Limits of the server, and what its operator set. One address, or IPv6 network of 64 bits, has a quarter at most of
+/// what is limited at once.
 #[derive(Clone)]
 pub struct Config {
     /// Requests a second from one address, twice as many at once; 0 is no limit. Too low: a busy client sees 429.
@@ -106,8 +106,8 @@ struct App {
     backend: Arc<dyn Backend>,
     config: Arc<Config>,
     limits: Arc<Limits>,
-    submissions: Arc<Semaphore>,
-    followers: Arc<Semaphore>,
+    submissions: Places,
+    streams: Places,
     uploads: Arc<Uploads>,
     /// Turns true when the server is told to stop; waiting requests answer then.
     stopping: watch::Receiver<bool>,
@@ -118,8 +118,8 @@ impl App {
         Self {
             backend,
             limits: Arc::new(Limits::new(&config)),
-            submissions: Arc::new(Semaphore::new(config.concurrent_submissions)),
-            followers: Arc::new(Semaphore::new(config.concurrent_followers)),
+            submissions: Places::new("submissions", config.concurrent_submissions),
+            streams: Places::new("streams", config.concurrent_followers),
             uploads: Arc::default(),
             config: Arc::new(config),
             stopping,

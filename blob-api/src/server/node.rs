@@ -5,6 +5,7 @@ use axum::{Json, extract::State};
 use super::{
     App,
     failure::Failure,
+    limits::Operator,
     params::{Segment, parse},
 };
 use crate::{AccountBody, ErrorBody, OperatorBody, StatusBody, SubmittedBody};
@@ -54,7 +55,7 @@ pub(super) async fn account(
     get, path = "/v1/operator/status", tag = "operator",
     responses((status = 200, body = OperatorBody), (status = 401, body = ErrorBody))
 )]
-pub(super) async fn operator(State(app): State<App>) -> Json<OperatorBody> {
+pub(super) async fn operator(_: Operator, State(app): State<App>) -> Json<OperatorBody> {
     Json(app.backend.operator().await)
 }
 

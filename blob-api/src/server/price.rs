@@ -9,6 +9,7 @@ use super::{
     failure::Failure,
     live::{Update, Wish},
     params::{JsonBody, Parameters},
+    places::Asker,
 };
 use crate::{
     BlobShape, BlockPriceBody, ConvertedBody, ErrorBody, HORIZON_LIMIT, MarketBlock, PriceBody,
@@ -19,6 +20,9 @@ use crate::{
 /// Blocks of history in one answer.
 const HISTORY_LIMIT: u32 = 1_000;
 
+/// No header has a greater height: they are signed 64-bit numbers there.
+const HEIGHT_LIMIT: u64 = i64::MAX as u64;
+
 /// The price of the next block, and how full the last ones were.
 ///
 /// In another unit as well, if asked: at a rate that the node's operator configured (`unit=usd`), or at the asker's
@@ -26,8 +30,10 @@ const HISTORY_LIMIT: u32 = 1_000;
 #[utoipa::path(
     get, path = "/v1/price", tag = "price",
     params(
-        ("unit" = Option<String>, Query, description = "a unit that this node has a rate for"),
-        ("rate" = Option<String>, Query, description = "what one WEFT is worth, as `0.35 usd`")
+        ("unit" = Option<String>, Query, description = "a unit that this node has a rate for",
+            pattern = "^[A-Za-z0-9]{1,16}$"),
+        ("rate" = Option<String>, Query, description = "what one WEFT is worth, as `0.35 usd`",
+            pattern = r"^(0\.[0-9]{0,8}[1-9]|[1-9][0-9]{0,8}(\.[0-9]{1,9})?) [A-Za-z0-9]{1,16}$")
     ),
     responses((status = 200, body = PriceBody), (status = 400, body = ErrorBody))
 )]
@@ -43,8 +49,10 @@ pub(super) async fn price(State(app): State<App>, mut query: Parameters) -> Resu
 #[utoipa::path(
     get, path = "/v1/price/events", tag = "price",
     params(
-        ("unit" = Option<String>, Query, description = "a unit that this node has a rate for"),
-        ("rate" = Option<String>, Query, description = "what one WEFT is worth, as `0.35 usd`")
+        ("unit" = Option<String>, Query, description = "a unit that this node has a rate for",
+            pattern = "^[A-Za-z0-9]{1,16}$"),
+        ("rate" = Option<String>, Query, description = "what one WEFT is worth, as `0.35 usd`",
+            pattern = r"^(0\.[0-9]{0,8}[1-9]|[1-9][0-9]{0,8}(\.[0-9]{1,9})?) [A-Za-z0-9]{1,16}$")
     ),
     responses(
         (status = 200, content_type = "text/event-stream", body = PriceBody),
@@ -54,14 +62,15 @@ pub(super) async fn price(State(app): State<App>, mut query: Parameters) -> Resu
 )]
 pub(super) async fn price_events(
     State(app): State<App>,
+    asker: Asker,
     mut query: Parameters,
     wish: Wish,
 ) -> Result<Response, Failure> {
     let rate = rate(&app, &mut query)?;
     query.finish()?;
-    let permit = app.stream_permit()?;
+    let place = app.streams.take(asker)?;
     let prices = prices(app.clone(), rate);
-    Ok(app.stream(wish, permit, prices))
+    Ok(app.stream(wish, place, prices))
 }
 
 fn prices(app: App, rate: Option<Rate>) -> impl Stream<Item = Update> + Send {
@@ -86,7 +95,7 @@ fn prices(app: App, rate: Option<Rate>) -> impl Stream<Item = Update> + Send {
         ("blocks" = Option<u32>, Query, description = "how many, 1 to 1000; 100 unless told",
             minimum = 1, maximum = 1000),
         ("to" = Option<u64>, Query, description = "the last height; the latest unless told",
-            minimum = 1)
+            minimum = 1, maximum = 9223372036854775807i64)
     ),
     responses((status = 200, body = PriceHistoryBody), (status = 400, body = ErrorBody))
 )]
@@ -95,8 +104,11 @@ pub(super) async fn price_history(
     mut query: Parameters,
 ) -> Result<Json<PriceHistoryBody>, Failure> {
     let blocks: u32 = query.take("blocks")?.unwrap_or(100);
-    let to = query.take("to")?;
+    let to: Option<u64> = query.take("to")?;
     query.finish()?;
+    if let Some(to) = to.filter(|to| !(1..=HEIGHT_LIMIT).contains(to)) {
+        return Err(Failure::invalid("to", format!("1 to {HEIGHT_LIMIT}")).limit(HEIGHT_LIMIT).got(to));
+    }
     if !(1..=HISTORY_LIMIT).contains(&blocks) {
         let message = format!("1 to {HISTORY_LIMIT} in one answer");
         return Err(Failure::invalid("blocks", message).limit(HISTORY_LIMIT).got(blocks));
@@ -174,8 +186,10 @@ fn chosen_rate(app: &App, unit: Option<String>, rate: Option<Rate>) -> Result<Op
             pattern = "^((keccak256|sha256|eip4844|celestia|anytrust)(,(keccak256|sha256|eip4844|celestia|anytrust))*)?$"),
         ("horizon" = Option<u64>, Query, description = "for how many blocks the cap shall hold; 100 unless told",
             minimum = 1, maximum = 100),
-        ("unit" = Option<String>, Query, description = "a unit that this node has a rate for"),
-        ("rate" = Option<String>, Query, description = "what one WEFT is worth, as `0.35 usd`")
+        ("unit" = Option<String>, Query, description = "a unit that this node has a rate for",
+            pattern = "^[A-Za-z0-9]{1,16}$"),
+        ("rate" = Option<String>, Query, description = "what one WEFT is worth, as `0.35 usd`",
+            pattern = r"^(0\.[0-9]{0,8}[1-9]|[1-9][0-9]{0,8}(\.[0-9]{1,9})?) [A-Za-z0-9]{1,16}$")
     ),
     responses((status = 200, body = QuoteBody), (status = 400, body = ErrorBody))
 )]

@@ -29,8 +29,10 @@ pub(super) async fn single(
 #[utoipa::path(
     get, path = "/v1/state/{kind}/{id}", tag = "state",
     params(
-        ("kind" = String, Path, description = "account, reservation, seen or reservations-until"),
-        ("id" = String, Path, description = "which one")
+        ("kind" = String, Path, description = "account, reservation, seen or reservations-until",
+            pattern = "^(account|reservation|seen|reservations-until)$"),
+        ("id" = String, Path, description = "which one: an address, 64 hexadecimal digits, or a number",
+            pattern = "^(0x[0-9a-f]{40}|[0-9a-f]{64}|0|[1-9][0-9]{0,18})$")
     ),
     responses((status = 200, body = StateBody), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
 )]

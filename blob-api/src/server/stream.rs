@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use axum::{
+    Extension,
     body::Body,
     http::{
         HeaderValue,
@@ -15,7 +16,7 @@ use chain::{Height, Outcome};
 use erasure::IndexEntry;
 use futures::stream;
 
-use super::{App, failure::Failure, outcome};
+use super::{App, failure::Failure, limits::HoldsPlace, outcome};
 
 /// Bytes read from the node at a time.
 const PIECE_BYTES: u64 = 256 * 1024;
@@ -48,7 +49,7 @@ pub(super) async fn blobs(app: &App, height: Height, entries: Vec<IndexEntry>) -
         (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
         (CONTENT_LENGTH, HeaderValue::from(bytes)),
     ];
-    Ok((headers, Body::from_stream(pieces)).into_response())
+    Ok((headers, Extension(HoldsPlace), Body::from_stream(pieces)).into_response())
 }
 
 impl Rest {

@@ -10,13 +10,9 @@ use axum::{
 };
 use chain::Submission;
 use futures::StreamExt;
-use tokio::{sync::SemaphorePermit, time::timeout_at};
+use tokio::time::timeout_at;
 
-use super::{
-    App,
-    failure::{Failure, SOON},
-    params::parse,
-};
+use super::{App, failure::Failure, params::parse, places::Asker};
 use crate::{ErrorBody, ErrorCode, PROTOBUF, SubmitError, SubmittedBody};
 
 /// Hands in a signed transaction with its blobs' bytes.
@@ -35,8 +31,12 @@ use crate::{ErrorBody, ErrorCode, PROTOBUF, SubmitError, SubmittedBody};
         (status = 415, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)
     )
 )]
-pub(super) async fn submit(State(app): State<App>, request: Request) -> Result<Json<SubmittedBody>, Failure> {
-    let _permit = submission_permit(&app)?;
+pub(super) async fn submit(
+    State(app): State<App>,
+    asker: Asker,
+    request: Request,
+) -> Result<Json<SubmittedBody>, Failure> {
+    let _place = app.submissions.take(asker)?;
     check_media_type(request.headers())?;
     let (bytes, ended) = read_body(&app, request, app.max_submission_bytes()).await?;
     ended?;
@@ -45,15 +45,6 @@ pub(super) async fn submit(State(app): State<App>, request: Request) -> Result<J
     app.uploads.complete(&mut submission);
     let id = app.backend.submit(submission).await?;
     Ok(Json(SubmittedBody { id }))
-}
-
-/// A place among the requests that carry bodies.
-pub(super) fn submission_permit(app: &App) -> Result<SemaphorePermit<'_>, Failure> {
-    app.submissions.try_acquire().map_err(|_| {
-        Failure::new(ErrorCode::TooManyRequests, "too many submissions at once; retry")
-            .limit(app.config.concurrent_submissions)
-            .retry_after(SOON)
-    })
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Failure> {

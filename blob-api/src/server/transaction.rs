@@ -11,12 +11,17 @@ use super::{
     failure::Failure,
     live::{Update, Wish},
     params::{Parameters, Segment, parse},
+    places::Asker,
 };
-use crate::{ErrorBody, ErrorCode, TxBody, TxRecord, wire::state_name};
+use crate::{
+    ErrorBody, ErrorCode, TxBody, TxRecord,
+    wire::{STATE_NAMES, state_name},
+};
 
 /// Where a transaction stands, and why.
 ///
-/// With `wait_ms`, answers when its state is no longer `from` (or the one it has now), or when the time is up.
+/// With `wait_ms`, answers when its state is no longer `from` (or the one it has now), or when the time is up; at once
+/// where this node has not heard of it.
 #[utoipa::path(
     get, path = "/v1/tx/{id}", tag = "transaction",
     params(
@@ -24,7 +29,8 @@ use crate::{ErrorBody, ErrorCode, TxBody, TxRecord, wire::state_name};
             pattern = "^(0x)?[0-9a-fA-F]{64}$"),
         ("wait_ms" = Option<u64>, Query, description = "wait so many milliseconds for another state",
             minimum = 0, maximum = 30000),
-        ("from" = Option<String>, Query, description = "the state that the asker knows: pooled, included, …")
+        ("from" = Option<String>, Query, description = "the state that the asker knows: pooled, included, …",
+            pattern = "^(pooled|included|final|expired|replaced|evicted|rejected)$")
     ),
     responses((status = 200, body = TxBody), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody))
 )]
@@ -37,6 +43,9 @@ pub(super) async fn transaction(
     let wait_ms: u64 = query.take("wait_ms")?.unwrap_or(0);
     let from: Option<String> = query.take("from")?;
     query.finish()?;
+    if let Some(from) = from.as_deref().filter(|from| !STATE_NAMES.contains(from)) {
+        return Err(Failure::invalid("from", format!("one of {}", STATE_NAMES.join(", "))).got(from));
+    }
     let limit = app.config.wait_limit.as_millis().try_into().unwrap_or(u64::MAX);
     if wait_ms > limit {
         return Err(Failure::invalid("wait_ms", format!("at most {limit}")).limit(limit).got(wait_ms));
@@ -61,18 +70,19 @@ pub(super) async fn transaction(
 )]
 pub(super) async fn transaction_events(
     State(app): State<App>,
+    asker: Asker,
     Segment(id): Segment,
     query: Parameters,
     wish: Wish,
 ) -> Result<Response, Failure> {
     let id = parse("id", &id)?;
     query.finish()?;
-    let permit = app.stream_permit()?;
+    let place = app.streams.take(asker)?;
     if app.backend.transaction(id).await.is_none() {
         return Err(unknown(id));
     }
     let states = states(app.clone(), id);
-    Ok(app.stream(wish, permit, states))
+    Ok(app.stream(wish, place, states))
 }
 
 fn states(app: App, id: TxId) -> impl Stream<Item = Update> + Send {
@@ -116,7 +126,7 @@ async fn wait(app: &App, id: TxId, from: Option<String>, time: Duration) -> Opti
         from.as_deref() == Some(state_name(&record.status)) && !record.status.is_settled()
     };
     let until_changed = async {
-        while record.as_ref().is_none_or(unchanged) {
+        while record.as_ref().is_some_and(unchanged) {
             if changes.changed().await.is_err() {
                 break;
             }

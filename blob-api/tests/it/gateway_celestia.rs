@@ -75,6 +75,8 @@ async fn blobs_are_submitted_together_and_found_by_their_celestia_commitments() 
     let all = call(&sidecar, "blob.GetAll", json!([2, [ns(2), ns(1), ns(3)]])).await.unwrap();
     let data: Vec<_> = all.as_array().unwrap().iter().map(|blob| blob["data"].as_str().unwrap()).collect();
     assert_eq!(data, [base64(b"two"), base64(b"one"), base64(b"three")]);
+    let twice = call(&sidecar, "blob.GetAll", json!([2, [ns(2), ns(2)]])).await.unwrap();
+    assert_eq!(twice.as_array().unwrap().len(), 1);
     assert_eq!(call(&sidecar, "blob.GetAll", json!([2, [ns(3)]])).await.unwrap(), Value::Null);
     for (height, data, expected) in [(2, b"one".as_slice(), true), (2, b"four", false), (1, b"one", false)] {
         let included = call(&sidecar, "blob.Included", json!([height, ns(1), [], commitment(1, data)])).await;
@@ -139,6 +141,8 @@ async fn errors_hold_ev_nodes_words() {
         says(refused(name, json!([1, ns(1), unknown])).await, "is not supported");
     }
     says(refused("blob.Get", json!(["x"])).await, "parameters");
+    let many: Vec<_> = (0..65).map(ns).collect();
+    says(refused("blob.GetAll", json!([1, many])).await, "namespaces: more than 64");
     says(refused("share.GetEDS", json!([1])).await, "Method not found");
 
     let big = vec![1; (1 << 20) + 1];

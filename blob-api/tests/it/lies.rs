@@ -150,7 +150,8 @@ async fn impossible_words_about_the_chain_sign_nothing() {
     let (chain, honest, _) = crate::nodes::honest().await;
     let transfer = Action::Transfer { to: key(2).address(), amount: 1 };
     let wanted = Reserve::Buy { rate: 1, blocks: 1, signers: vec![key(1).address()] };
-    let lies: [(fn(&mut Value), &str); 3] = [
+    type Lie = fn(&mut Value);
+    let lies: [(Lie, &str); 3] = [
         (|status| status["parameters"]["k_max"] = 0.into(), "k_max"),
         (|status| status["height"] = u64::MAX.into(), "impossible height"),
         (|status| status["chain_id"] = "other".into(), "another chain"),

@@ -49,6 +49,8 @@ pub(crate) enum Manner {
     LosesAnswers,
     /// Refuses every submission.
     Refuses,
+    /// Gives the first bytes of a blob, and then no more.
+    Stalls,
     /// Has nothing.
     Behind,
     /// Has each block's index only when asked for the third time.
@@ -154,6 +156,9 @@ impl Backend for Node {
     }
 
     async fn bytes(&self, height: Height, entry: &IndexEntry, range: Range<u64>) -> Found<Bytes> {
+        if self.manner == Manner::Stalls && range.start > 0 {
+            std::future::pending::<()>().await;
+        }
         let inner = self.chain.lock();
         if height <= inner.pruned {
             return Outcome::Unreachable(Reason::Pruned { height });

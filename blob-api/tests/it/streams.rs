@@ -91,8 +91,9 @@ async fn the_price_of_each_block_comes_as_it_is_decided() {
 #[tokio::test]
 async fn streams_end_with_the_server_and_one_too_many_is_refused() {
     let chain = Chain::new();
-    let config = Config { concurrent_followers: 2, ..Config::default() };
+    let config = Config { concurrent_followers: 8, ..Config::default() };
     let server = Server::start_with(&chain, Manner::Honest, config).await;
+    // An address has a quarter of the places: two.
     let mut event = events::<PriceBody>(&server, "/v1/price/events", "price").await;
     let mut socket = messages::<PriceBody>(&server, "/v1/price/events").await;
     event.next().await.unwrap();

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::{Client, ClientError, Lookup, NewBlob, VerifiedBlob, VerifiedList};
 
+/// Namespaces in one `blob.GetAll`.
+const NAMESPACES: usize = 64;
+
 /// A blob as celestia-node's JSON has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct BlobJson {
@@ -131,11 +134,21 @@ async fn get(gateway: Gateway, (height, namespace, commitment): ByCommitment) ->
     }
 }
 
-/// Null where the namespaces are proven to have nothing, as celestia-node has it.
-async fn get_all(gateway: Gateway, (height, namespaces): (Height, Vec<Base64>)) -> Answer {
+/// Null where the namespaces are proven to have nothing, as celestia-node has it. A namespace given twice is read once.
+async fn get_all(gateway: Gateway, (height, given): (Height, Vec<Base64>)) -> Answer {
+    let mut namespaces: Vec<Namespace> = Vec::new();
+    for namespace in given {
+        let namespace = namespace.namespace()?;
+        if !namespaces.contains(&namespace) {
+            namespaces.push(namespace);
+        }
+        if namespaces.len() > NAMESPACES {
+            return Err(failure(format!("namespaces: more than {NAMESPACES}; ask in parts")));
+        }
+    }
     let mut blobs = Vec::new();
     for namespace in namespaces {
-        let list = gateway.list(check_height(height)?, namespace.namespace()?).await?;
+        let list = gateway.list(check_height(height)?, namespace).await?;
         blobs.extend(read(&gateway.client, &list).await.map_err(ReadFailure::Client)?);
     }
     Ok(if blobs.is_empty() { Value::Null } else { json!(blobs) })

@@ -44,6 +44,12 @@ const RESPONSE_LIMIT_BYTES: u32 = 256 << 20;
 /// Connections at once.
 const CONNECTIONS: u32 = 256;
 
+/// Subscriptions of one connection.
+const SUBSCRIPTIONS: u32 = 32;
+
+/// Answers and notices that wait for one connection's reader; each may hold a block of blobs.
+const WAITING_MESSAGES: u32 = 8;
+
 /// How a call ends.
 type Answer = Result<Value, ErrorObjectOwned>;
 
@@ -61,6 +67,8 @@ pub(in super::super) fn router(gateway: Gateway) -> Router {
         .max_request_body_size(u32::try_from(BODY_LIMIT_BYTES).unwrap_or(u32::MAX))
         .max_response_body_size(RESPONSE_LIMIT_BYTES)
         .max_connections(CONNECTIONS)
+        .max_subscriptions_per_connection(SUBSCRIPTIONS)
+        .set_message_buffer_capacity(WAITING_MESSAGES)
         .build();
     let service = Server::builder().set_config(config).to_service_builder();
     let serve = move |request: Request| {
