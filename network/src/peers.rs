@@ -70,17 +70,22 @@ impl Budget {
 
     /// Charges `bytes` if the debt is below the burst; says whether it was.
     pub(crate) fn spend(&mut self, now: Instant, bytes: u64) -> bool {
+        let allowed = self.allows(now);
+        if allowed {
+            self.charge(bytes);
+        }
+        allowed
+    }
+
+    /// Whether the debt is below the burst.
+    pub(crate) fn allows(&mut self, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.at);
         let drained = drained(elapsed, self.bytes_per_second);
         if drained > 0 {
             self.debt_bytes = self.debt_bytes.saturating_sub(drained);
             self.at = now;
         }
-        let allowed = self.debt_bytes < self.burst_bytes;
-        if allowed {
-            self.charge(bytes);
-        }
-        allowed
+        self.debt_bytes < self.burst_bytes
     }
 
     /// Charges `bytes` whatever the debt.

@@ -27,8 +27,8 @@ const QUEUE: usize = 64;
 /// Heights ahead of this node's own at which a notice is worth waiting for the header.
 const AHEAD: u64 = 64;
 
-/// How often this node's own notices are gossiped again. Gossip forgets a message after a minute; peers that came
-/// since ask for the list themselves.
+/// How often this node's own notices are gossiped again, and peers are asked again for theirs. Gossip forgets a
+/// message after a minute; peers that came since ask for the list themselves.
 const REPEAT: Duration = Duration::from_secs(70);
 
 /// How often notices of headers to come are looked at.
@@ -40,7 +40,9 @@ pub(crate) struct Watch {
     node: Arc<Node>,
     network: Network,
     screen: FraudScreen,
+    /// Peers that were asked for their list within the last [`REPEAT`].
     asked: HashSet<PeerId>,
+    asked_since: Instant,
     jobs: JoinSet<Done>,
 }
 
@@ -71,8 +73,9 @@ impl Watch {
     /// A watch of this node over these peers.
     pub(crate) fn new(node: Arc<Node>, network: Network) -> Self {
         let limit = FraudProof::max_bytes(node.genesis.parameters.width()) as u32 + (8 << 10);
-        let screen = FraudScreen::new(limit, Instant::now());
-        Self { node, network, screen, asked: HashSet::new(), jobs: JoinSet::new() }
+        let now = Instant::now();
+        let screen = FraudScreen::new(limit, now);
+        Self { node, network, screen, asked: HashSet::new(), asked_since: now, jobs: JoinSet::new() }
     }
 
     /// Runs until `gossip` ends, or the database fails.
@@ -104,6 +107,10 @@ impl Watch {
                     for pull in self.screen.caught_up(self.node.tip(), now) {
                         self.offer(pull).await;
                     }
+                    if now.duration_since(self.asked_since) >= REPEAT {
+                        (self.asked_since, self.asked) = (now, HashSet::new());
+                        self.ask_for_lists();
+                    }
                 }
                 _ = node.frauds.halted(), if !halted => halted = true,
             }
@@ -130,7 +137,8 @@ impl Watch {
         match FraudNotice::decode(&message.data) {
             Ok(notice) => {
                 let dialled = self.dialled(peer);
-                self.offer(FraudPull { notice, peer, dialled, gossip: Some(message) }).await;
+                let since = Instant::now();
+                self.offer(FraudPull { notice, peer, dialled, since, gossip: Some(message) }).await;
             }
             Err(_) => {
                 self.network.reject(message).await;
@@ -145,8 +153,9 @@ impl Watch {
 
     async fn offer(&mut self, pull: FraudPull) {
         let (peer, gossip) = (pull.peer, pull.gossip.clone());
-        let standing = self.standing(&pull.notice);
-        let Err(refused) = self.screen.offer(pull, standing, Instant::now()) else { return };
+        let notice = pull.notice;
+        let standing = || standing(&self.node, &notice);
+        let Err(refused) = self.screen.offer(pull, Instant::now(), standing) else { return };
         tracing::debug!(%peer, %refused, "notice of a fraud proof refused");
         if let Some(gossip) = gossip {
             self.network.ignore(gossip).await;
@@ -156,25 +165,11 @@ impl Watch {
         }
     }
 
-    fn standing(&self, notice: &FraudNotice) -> Standing {
-        let tip = self.node.tip();
-        if self.node.frauds.convicted().is_some() || self.node.frauds.judged().contains(&notice.height) {
-            return Standing::Foreign;
-        }
-        if notice.height > tip {
-            return if notice.height <= tip + AHEAD { Standing::Ahead } else { Standing::Foreign };
-        }
-        match self.node.store.block(notice.height) {
-            Ok(Some(block)) if block.header.hash().as_bytes() == notice.header => Standing::Committed,
-            _ => Standing::Foreign,
-        }
-    }
-
     fn pull(&mut self, pull: FraudPull) {
         let header = match self.node.verified_header(pull.notice.height) {
             Ok(Some(header)) => header,
-            // Committed a moment ago; a node whose database fails stops elsewhere.
-            _ => return self.screen.done(&pull, false),
+            // A node whose database fails stops elsewhere.
+            _ => return self.screen.done(&pull, true),
         };
         let network = self.network.clone();
         self.jobs.spawn(async move {
@@ -188,8 +183,9 @@ impl Watch {
             Done::Pulled(pull, result) => return self.pulled(*pull, result).await,
             Done::Listed(peer, Ok(notices)) => {
                 let dialled = self.dialled(peer);
+                let since = Instant::now();
                 for notice in notices {
-                    self.offer(FraudPull { notice, peer, dialled, gossip: None }).await;
+                    self.offer(FraudPull { notice, peer, dialled, since, gossip: None }).await;
                 }
             }
             Done::Listed(peer, Err(offence)) => self.network.report(peer, offence).await,
@@ -231,7 +227,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Asks each peer once for what it holds: gossip from before it was connected is lost on this node.
+    /// Asks each new peer for what it holds: gossip from before it was connected is lost on this node.
     fn ask_for_lists(&mut self) {
         let peers = self.network.peers();
         self.asked.retain(|asked| peers.iter().any(|peer| peer.id == *asked));
@@ -244,6 +240,21 @@ impl Watch {
                 });
             }
         }
+    }
+}
+
+fn standing(node: &Node, notice: &FraudNotice) -> Standing {
+    let tip = node.tip();
+    if node.frauds.convicted().is_some() || node.frauds.judged().contains(&notice.height) {
+        return Standing::Foreign;
+    }
+    if notice.height > tip {
+        return if notice.height <= tip + AHEAD { Standing::Ahead } else { Standing::Foreign };
+    }
+    // The commit names the header, and is much smaller than the block.
+    match node.store.commit(notice.height) {
+        Ok(Some(commit)) if commit.block_id.hash.as_bytes() == notice.header => Standing::Committed,
+        _ => Standing::Foreign,
     }
 }
 

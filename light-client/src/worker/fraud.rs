@@ -17,7 +17,7 @@ use network::{
 };
 use thiserror::Error;
 
-use super::{Done, Worker};
+use super::{Args, Done, Gap, Worker};
 use crate::client::ClientError;
 use crate::halt::HaltReason;
 use crate::sampler::Millis;
@@ -33,11 +33,15 @@ const AHEAD: u64 = 64;
 /// How often notices of headers to come are looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// How often peers are asked again for their lists.
+const LIST_AGAIN: Duration = Duration::from_secs(70);
+
 /// Whose notices are followed up.
 pub(super) struct Accusers {
     screen: FraudScreen,
-    /// Peers that were asked for their list since they connected.
+    /// Peers that were asked for their list within the last [`LIST_AGAIN`].
     listed: HashSet<PeerId>,
+    list_at: Millis,
     look_at: Millis,
 }
 
@@ -69,6 +73,7 @@ impl Accusers {
         Self {
             screen: FraudScreen::new(MAX_PROOF_BYTES, Instant::now()),
             listed: HashSet::new(),
+            list_at: Millis::default(),
             look_at: Millis::default(),
         }
     }
@@ -81,7 +86,8 @@ impl Worker {
         match FraudNotice::decode(&gossip.data) {
             Ok(notice) => {
                 let dialled = self.dialled(peer);
-                self.offer(FraudPull { notice, peer, dialled, gossip: Some(gossip) }).await
+                let since = Instant::now();
+                self.offer(FraudPull { notice, peer, dialled, since, gossip: Some(gossip) }).await
             }
             Err(error) => {
                 self.args.network.reject(gossip).await;
@@ -97,9 +103,25 @@ impl Worker {
 
     async fn offer(&mut self, pull: FraudPull) -> Result<(), StoreError> {
         self.args.metrics.fraud_notices.inc();
-        let (peer, gossip) = (pull.peer, pull.gossip.clone());
-        let standing = self.standing(&pull.notice)?;
-        let offered = self.accusers.screen.offer(pull, standing, Instant::now());
+        let (notice, peer, gossip) = (pull.notice, pull.peer, pull.gossip.clone());
+        let mut failed = None;
+        let offered = self.accusers.screen.offer(pull, Instant::now(), || {
+            // Just verified and not written yet, or about to be fetched.
+            let unwritten = || self.batch.headers.iter().any(|header| header.height == notice.height);
+            let in_gap = |gap: &Gap| (gap.floor..gap.cursor.height()).contains(&notice.height);
+            let coming = || self.stepping || unwritten() || self.gaps.iter().any(in_gap);
+            let standing = match self.halted {
+                Some(_) => Ok(Standing::Foreign),
+                None => standing(&self.args, coming, &notice),
+            };
+            standing.unwrap_or_else(|error| {
+                failed = Some(error);
+                Standing::Foreign
+            })
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let Err(refused) = offered else {
             return Ok(());
         };
@@ -112,27 +134,14 @@ impl Worker {
         Ok(())
     }
 
-    fn standing(&self, notice: &FraudNotice) -> Result<Standing, StoreError> {
-        if self.halted.is_some() {
-            return Ok(Standing::Foreign);
-        }
-        if let Some(known) = self.known(notice.height)? {
-            let own = known.hash() == notice.header;
-            return Ok(if own { Standing::Committed } else { Standing::Foreign });
-        }
-        let trusted = self.args.trusted.as_ref().map_or(0, VerifiedHeader::height);
-        let ahead = (trusted + 1..=trusted + AHEAD).contains(&notice.height);
-        // Just verified and not written yet, or about to be fetched.
-        let unwritten = self.batch.headers.iter().any(|header| header.height == notice.height);
-        let in_gap = |gap: &super::Gap| (gap.floor..gap.cursor.height()).contains(&notice.height);
-        let coming = ahead || unwritten || self.stepping || self.gaps.iter().any(in_gap);
-        Ok(if coming { Standing::Ahead } else { Standing::Foreign })
-    }
-
     /// Pulls what is next, asks new peers for their lists, and looks again at notices of headers to come.
     pub(super) async fn watch_for_fraud(&mut self, now: Millis) -> Result<(), StoreError> {
         if self.halted.is_some() {
             return Ok(());
+        }
+        if now >= self.accusers.list_at || self.accusers.list_at > now.after(LIST_AGAIN) {
+            self.accusers.list_at = now.after(LIST_AGAIN);
+            self.accusers.listed.clear();
         }
         self.ask_for_lists();
         if now >= self.accusers.look_at {
@@ -143,8 +152,9 @@ impl Worker {
             }
         }
         while let Some(pull) = self.accusers.screen.next_pull() {
+            // Too old to be trusted is too old to be judged.
             let Some(header) = self.known(pull.notice.height)? else {
-                self.accusers.screen.done(&pull, false);
+                self.accusers.screen.done(&pull, true);
                 continue;
             };
             let network = self.args.network.clone();
@@ -177,8 +187,9 @@ impl Worker {
             return Ok(());
         };
         let dialled = self.dialled(peer);
+        let since = Instant::now();
         for notice in notices {
-            self.offer(FraudPull { notice, peer, dialled, gossip: None }).await?;
+            self.offer(FraudPull { notice, peer, dialled, since, gossip: None }).await?;
         }
         Ok(())
     }
@@ -231,6 +242,26 @@ impl Worker {
         kept.await.map_err(|_| StoreError::Damaged("writer"))??;
         self.halt(height, height, HaltReason::Fraud { kind }, &evidence).await
     }
+}
+
+/// How a notice stands to this client's headers; `coming` says whether a header below the trusted one is still to
+/// be had.
+fn standing(
+    args: &Args,
+    coming: impl FnOnce() -> bool,
+    notice: &FraudNotice,
+) -> Result<Standing, StoreError> {
+    let trusted = args.trusted.as_ref().map_or(0, VerifiedHeader::height);
+    let own = match args.trusted.as_ref().filter(|trusted| trusted.height() == notice.height) {
+        Some(trusted) => Some(trusted.hash()),
+        None => args.store.header(notice.height)?.map(|header| header.hash),
+    };
+    Ok(match own {
+        Some(own) if own == notice.header => Standing::Committed,
+        Some(_) => Standing::Foreign,
+        None if (trusted + 1..=trusted + AHEAD).contains(&notice.height) || coming() => Standing::Ahead,
+        None => Standing::Foreign,
+    })
 }
 
 async fn check(

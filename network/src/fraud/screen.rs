@@ -7,11 +7,16 @@
 //!                                                                        done ◀── pulled, judged ◀─┘
 //! ```
 //!
-//! Anybody can make up notices from ever new identities, so refusing one costs a look-up. Peers that this
-//! node chose are few, and gone after the first false proof: their lane is never kept waiting by strangers.
-//! Strangers share one budget of bytes to pull and check; beyond it they are to be dropped, heard or not.
+//! Anybody can make up notices from ever new identities, so refusing one costs a look-up at most, and none
+//! once strangers have used up their budget. Peers that this node chose are few, and gone after the first
+//! false proof: their lane is never kept waiting by strangers. Strangers share one budget of bytes to pull
+//! and check; beyond it they are to be dropped, heard or not.
 //!
-//! Each lane pulls one proof at a time. No clock and no I/O: `now` is an argument.
+//! Each lane pulls one proof at a time. A peer that did not give one loses its place for the others that it
+//! announced. What was judged is a notice as a whole: the same proof against another header is another one,
+//! so that nobody can silence a true notice by naming its proof falsely.
+//!
+//! No clock and no I/O: `now` is an argument.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -30,6 +35,8 @@ use crate::{
 
 /// What a proof costs besides its bytes: a round trip, and a check that may decode a line.
 const PULL_COST_BYTES: u64 = 16 << 10;
+/// What a stranger's notice about no header of this chain costs: a look-up.
+const FOREIGN_COST_BYTES: u64 = 1 << 10;
 /// What strangers' proofs may cost a second in the long run: eight small ones.
 const STRANGERS_BYTES_PER_SECOND: u64 = 128 << 10;
 /// What they may be ahead of that: 64 small ones. The last one may overdraw, so every size passes.
@@ -44,7 +51,7 @@ const WAITING_PER_PEER: usize = MAX_FRAUDS;
 const AHEAD_WAITING: usize = 32;
 /// How long they do: a header is there within a few seconds of its block.
 const AHEAD_PATIENCE: Duration = Duration::from_secs(20);
-/// Proofs whose judgement is remembered.
+/// Notices whose judgement is remembered.
 const SEEN: usize = 4_096;
 
 /// How a notice's header stands to the caller's own verified chain.
@@ -66,8 +73,8 @@ pub enum Refused {
     /// About no header of this chain. Nobody need be at fault.
     #[error("the header is not in the chain that was verified here")]
     Foreign,
-    /// Its proof was judged, or is about to be. Nobody is at fault.
-    #[error("the proof is known")]
+    /// It was judged, or is about to be. Nobody is at fault.
+    #[error("the notice is known")]
     Known,
     /// No proof is empty or that long. The sender is at fault.
     #[error("a proof of {got} bytes, allowed are 1 to {limit}")]
@@ -77,7 +84,8 @@ pub enum Refused {
         /// The notice's size.
         got: u32,
     },
-    /// Too many notices of the peer, or of all that this node dialled, wait. Nobody need be at fault.
+    /// Too many notices of the peer, of all that this node dialled, or of headers to come wait. Nobody need
+    /// be at fault.
     #[error("{limit} notices wait already")]
     Waiting {
         /// Most notices.
@@ -108,6 +116,8 @@ pub struct FraudPull {
     pub peer: PeerId,
     /// Whether this node dialled the peer.
     pub dialled: bool,
+    /// When the notice came. One of a header to come waits for it from then on.
+    pub since: Instant,
     /// The message, to be accepted or not, if it came by gossip.
     pub gossip: Option<Gossip>,
 }
@@ -125,9 +135,9 @@ pub struct FraudScreen {
     dialled: Lane,
     strangers: Lane,
     budget: Budget,
-    ahead: VecDeque<(Instant, FraudPull)>,
-    seen: HashSet<[u8; 32]>,
-    seen_order: VecDeque<[u8; 32]>,
+    ahead: VecDeque<FraudPull>,
+    seen: HashSet<FraudNotice>,
+    seen_order: VecDeque<FraudNotice>,
 }
 
 impl FraudScreen {
@@ -145,54 +155,70 @@ impl FraudScreen {
         }
     }
 
-    /// Takes in a notice, if it is to be followed up.
+    /// Takes in a notice, if it is to be followed up. How its header stands is asked last: only of what is
+    /// not refused anyhow.
     ///
     /// # Errors
     /// Why it is not; its message, if it came in one, is to be ignored.
-    pub fn offer(&mut self, pull: FraudPull, standing: Standing, now: Instant) -> Result<(), Refused> {
-        if let Some(refused) = self.refusal(&pull, standing, now) {
-            return Err(refused);
-        }
-        match (standing, pull.dialled) {
-            (Standing::Ahead, _) => self.ahead.push_back((now, pull)),
-            (_, true) => self.dialled.waiting.push_back(pull),
-            (_, false) => self.strangers.waiting.push_back(pull),
-        }
+    pub fn offer(
+        &mut self,
+        pull: FraudPull,
+        now: Instant,
+        standing: impl FnOnce() -> Standing,
+    ) -> Result<(), Refused> {
+        self.look_at(&pull, now)?;
+        let lane = match standing() {
+            Standing::Committed => self.lane_of(&pull, now)?,
+            Standing::Ahead => self.ahead_of(&pull, now)?,
+            Standing::Foreign => {
+                if !pull.dialled {
+                    self.budget.charge(FOREIGN_COST_BYTES);
+                }
+                return Err(Refused::Foreign);
+            }
+        };
+        lane.push_back(pull);
         Ok(())
     }
 
-    fn refusal(&mut self, pull: &FraudPull, standing: Standing, now: Instant) -> Option<Refused> {
+    /// Refuses what need not be looked up.
+    fn look_at(&mut self, pull: &FraudPull, now: Instant) -> Result<(), Refused> {
         let (limit, got) = (self.max_proof_bytes, pull.notice.size);
         if !(1..=limit).contains(&got) {
-            return Some(Refused::Size { limit, got });
-        }
-        if standing == Standing::Foreign {
-            return Some(Refused::Foreign);
+            return Err(Refused::Size { limit, got });
         }
         let lane = if pull.dialled { &self.dialled } else { &self.strangers };
         // The same proof from another peer is no news, unless that one is more likely to have it.
-        let waits = |other: &FraudPull| other.notice == pull.notice && other.dialled == pull.dialled;
-        let known = lane.waiting.iter().any(waits) || self.ahead.iter().any(|(_, other)| waits(other));
-        if known || self.seen.contains(&pull.notice.proof) {
-            return Some(Refused::Known);
+        let waiting = || lane.waiting.iter().chain(&self.ahead).filter(|other| other.dialled == pull.dialled);
+        if self.seen.contains(&pull.notice) || waiting().any(|other| other.notice == pull.notice) {
+            return Err(Refused::Known);
         }
-        let ahead =
-            || self.ahead.iter().map(|(_, other)| other).filter(|other| other.dialled == pull.dialled);
-        let of_peer = lane.waiting.iter().chain(ahead()).filter(|other| other.peer == pull.peer).count();
-        if of_peer >= WAITING_PER_PEER {
-            return Some(Refused::Waiting { limit: WAITING_PER_PEER });
+        if waiting().filter(|other| other.peer == pull.peer).count() >= WAITING_PER_PEER {
+            return Err(Refused::Waiting { limit: WAITING_PER_PEER });
         }
-        let (waiting, limit) = match (standing, pull.dialled) {
-            (Standing::Ahead, _) => (ahead().count(), AHEAD_WAITING),
-            (_, true) => (lane.waiting.len(), DIALLED_WAITING),
-            (_, false) => (lane.waiting.len(), STRANGERS_WAITING),
-        };
+        if pull.dialled || self.budget.allows(now) { Ok(()) } else { Err(Refused::Flood) }
+    }
+
+    /// The lane of a notice about a committed header, if there is room.
+    fn lane_of(&mut self, pull: &FraudPull, now: Instant) -> Result<&mut VecDeque<FraudPull>, Refused> {
         if pull.dialled {
-            return (waiting >= limit).then_some(Refused::Waiting { limit });
+            let (limit, lane) = (DIALLED_WAITING, &mut self.dialled.waiting);
+            return if lane.len() < limit { Ok(lane) } else { Err(Refused::Waiting { limit }) };
         }
-        let cost = u64::from(got) + PULL_COST_BYTES;
-        let room = waiting < limit && (standing == Standing::Ahead || self.budget.spend(now, cost));
-        (!room).then_some(Refused::Flood)
+        let lane = &mut self.strangers.waiting;
+        let cost = u64::from(pull.notice.size) + PULL_COST_BYTES;
+        let room = lane.len() < STRANGERS_WAITING && self.budget.spend(now, cost);
+        if room { Ok(lane) } else { Err(Refused::Flood) }
+    }
+
+    /// Where notices of headers to come wait, if there is room and this one has not waited for too long.
+    fn ahead_of(&mut self, pull: &FraudPull, now: Instant) -> Result<&mut VecDeque<FraudPull>, Refused> {
+        if now.saturating_duration_since(pull.since) >= AHEAD_PATIENCE {
+            return Err(Refused::Foreign);
+        }
+        let (limit, lane) = (AHEAD_WAITING, &mut self.ahead);
+        let waiting = lane.iter().filter(|other| other.dialled == pull.dialled).count();
+        if waiting < limit { Ok(lane) } else { Err(Refused::Waiting { limit }) }
     }
 
     /// The next proof to pull, if there is one and its lane is free.
@@ -201,7 +227,7 @@ impl FraudScreen {
             while !lane.busy
                 && let Some(pull) = lane.waiting.pop_front()
             {
-                if !self.seen.contains(&pull.notice.proof) {
+                if !self.seen.contains(&pull.notice) {
                     lane.busy = true;
                     return Some(pull);
                 }
@@ -210,20 +236,22 @@ impl FraudScreen {
         None
     }
 
-    /// Ends what [`Self::next_pull`] began. A proof that was judged, true or false, is not asked for again;
-    /// one that could not be had may be offered by others.
+    /// Ends what [`Self::next_pull`] began. A notice that was judged, true or false, is not followed up
+    /// again; a proof that could not be had may be offered by others, and what else its peer announced no
+    /// longer waits.
     pub fn done(&mut self, pull: &FraudPull, judged: bool) {
         let lane = if pull.dialled { &mut self.dialled } else { &mut self.strangers };
         lane.busy = false;
         if judged {
-            self.remember(pull.notice.proof);
+            self.remember(pull.notice);
+        } else {
+            lane.waiting.retain(|other| other.peer != pull.peer);
         }
     }
 
-    /// Notes a proof that need not be asked for: this node has it.
-    pub fn remember(&mut self, proof: [u8; 32]) {
-        if self.seen.insert(proof) {
-            self.seen_order.push_back(proof);
+    fn remember(&mut self, notice: FraudNotice) {
+        if self.seen.insert(notice) {
+            self.seen_order.push_back(notice);
         }
         if self.seen_order.len() > SEEN
             && let Some(oldest) = self.seen_order.pop_front()
@@ -235,16 +263,11 @@ impl FraudScreen {
     /// Takes back the notices whose header may have come: those up to `tip`, and those that waited for
     /// too long. They are to be offered anew.
     pub fn caught_up(&mut self, tip: u64, now: Instant) -> Vec<FraudPull> {
-        let due = |(since, pull): &mut (Instant, FraudPull)| {
-            pull.notice.height <= tip || now.saturating_duration_since(*since) >= AHEAD_PATIENCE
-        };
-        let mut kept = VecDeque::new();
-        let mut out = Vec::new();
-        for mut waiting in self.ahead.drain(..) {
-            if due(&mut waiting) { out.push(waiting.1) } else { kept.push_back(waiting) }
-        }
+        let (due, kept) = self.ahead.drain(..).partition(|pull| {
+            pull.notice.height <= tip || now.saturating_duration_since(pull.since) >= AHEAD_PATIENCE
+        });
         self.ahead = kept;
-        out
+        Vec::from(due)
     }
 }
 
@@ -256,7 +279,19 @@ mod tests {
         let mut hash = [0; 32];
         hash[..4].copy_from_slice(&proof.to_be_bytes());
         let notice = FraudNotice { height, header: [1; 32], proof: hash, size: 1_200 };
-        FraudPull { notice, peer, dialled, gossip: None }
+        FraudPull { notice, peer, dialled, since: Instant::now(), gossip: None }
+    }
+
+    fn committed() -> Standing {
+        Standing::Committed
+    }
+
+    fn ahead() -> Standing {
+        Standing::Ahead
+    }
+
+    fn foreign() -> Standing {
+        Standing::Foreign
     }
 
     /// A thousand strangers a second, each with a proof of its own, for ten seconds.
@@ -269,13 +304,13 @@ mod tests {
         for n in 0..10_000 {
             let now = start + Duration::from_millis(n);
             let stranger = pull(5, n as u32, PeerId::random(), false);
-            if let Err(refused) = screen.offer(stranger, Standing::Committed, now) {
+            if let Err(refused) = screen.offer(stranger, now, committed) {
                 assert_eq!(refused, Refused::Flood);
                 assert!(refused.offence().is_some());
                 dropped += 1;
             }
             if n == 5_000 {
-                assert_eq!(screen.offer(honest.clone(), Standing::Committed, now), Ok(()));
+                assert_eq!(screen.offer(honest.clone(), now, committed), Ok(()));
             }
             while let Some(next) = screen.next_pull() {
                 pulled += u32::from(!next.dialled);
@@ -294,24 +329,27 @@ mod tests {
         let now = Instant::now();
         let mut screen = FraudScreen::new(1 << 20, now);
         let [a, b] = [PeerId::random(), PeerId::random()].map(|peer| pull(5, 7, peer, true));
-        assert_eq!(screen.offer(a.clone(), Standing::Committed, now), Ok(()));
-        assert_eq!(screen.offer(b.clone(), Standing::Committed, now), Err(Refused::Known));
+        assert_eq!(screen.offer(a.clone(), now, committed), Ok(()));
+        assert_eq!(screen.offer(b.clone(), now, committed), Err(Refused::Known));
         assert!(screen.next_pull().is_some());
-        assert_eq!(screen.offer(b.clone(), Standing::Committed, now), Ok(()));
+        assert_eq!(screen.offer(b.clone(), now, committed), Ok(()));
         assert!(screen.next_pull().is_none(), "one at a time");
         screen.done(&a, false);
         assert_eq!(screen.next_pull().map(|pull| pull.peer), Some(b.peer));
         screen.done(&b, true);
-        assert_eq!(screen.offer(a, Standing::Committed, now), Err(Refused::Known));
+        assert_eq!(screen.offer(a, now, committed), Err(Refused::Known));
     }
 
     #[test]
     fn a_notice_of_a_header_to_come_waits_for_it_for_a_while() {
         let now = Instant::now();
         let mut screen = FraudScreen::new(1 << 20, now);
-        let [early, late] = [5, 6].map(|height| pull(height, height as u32, PeerId::random(), false));
+        let [early, late] = [5, 6].map(|height| {
+            let pull = pull(height, height as u32, PeerId::random(), false);
+            FraudPull { since: now, ..pull }
+        });
         for pull in [&early, &late] {
-            assert_eq!(screen.offer(pull.clone(), Standing::Ahead, now), Ok(()));
+            assert_eq!(screen.offer(pull.clone(), now, ahead), Ok(()));
         }
         assert!(screen.next_pull().is_none());
         let heights = |pulls: Vec<FraudPull>| pulls.iter().map(|pull| pull.notice.height).collect::<Vec<_>>();
@@ -326,18 +364,96 @@ mod tests {
         let mut screen = FraudScreen::new(1_000, now);
         let peer = PeerId::random();
         let too_long = pull(5, 1, peer, true);
-        assert_eq!(
-            screen.offer(too_long, Standing::Committed, now),
-            Err(Refused::Size { limit: 1_000, got: 1_200 })
-        );
+        assert_eq!(screen.offer(too_long, now, committed), Err(Refused::Size { limit: 1_000, got: 1_200 }));
         let mut screen = FraudScreen::new(1 << 20, now);
-        let foreign = screen.offer(pull(5, 1, peer, true), Standing::Foreign, now);
-        assert_eq!(foreign, Err(Refused::Foreign));
+        assert_eq!(screen.offer(pull(5, 1, peer, true), now, foreign), Err(Refused::Foreign));
         assert_eq!(Refused::Foreign.offence(), None);
         for n in 0..WAITING_PER_PEER as u32 {
-            assert_eq!(screen.offer(pull(5, n, peer, true), Standing::Committed, now), Ok(()));
+            assert_eq!(screen.offer(pull(5, n, peer, true), now, committed), Ok(()));
         }
-        let waiting = screen.offer(pull(5, u32::MAX, peer, true), Standing::Committed, now);
+        let waiting = screen.offer(pull(5, u32::MAX, peer, true), now, committed);
         assert_eq!(waiting, Err(Refused::Waiting { limit: WAITING_PER_PEER }));
+    }
+
+    /// A stranger that names a true proof with another header is wrong; the true notice is still followed up.
+    #[test]
+    fn a_false_notice_of_a_proof_does_not_silence_the_true_one() {
+        let now = Instant::now();
+        let mut screen = FraudScreen::new(1 << 20, now);
+        let truth = pull(5, 7, PeerId::random(), true);
+        let mut lies = [truth.clone(), truth.clone(), truth.clone()];
+        lies[0].notice.height = 4;
+        lies[1].notice.header = [2; 32];
+        lies[2].notice.size += 1;
+        for mut lie in lies {
+            (lie.peer, lie.dialled) = (PeerId::random(), false);
+            assert_eq!(screen.offer(lie.clone(), now, committed), Ok(()));
+            assert_eq!(screen.next_pull().map(|pull| pull.peer), Some(lie.peer));
+            screen.done(&lie, true);
+            assert_eq!(screen.offer(lie, now, committed), Err(Refused::Known));
+        }
+        assert_eq!(screen.offer(truth.clone(), now, committed), Ok(()));
+        assert_eq!(screen.next_pull().map(|pull| pull.peer), Some(truth.peer));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_give_a_proof_does_not_hold_the_lane() {
+        let now = Instant::now();
+        let mut screen = FraudScreen::new(1 << 20, now);
+        let [slow, honest] = [PeerId::random(), PeerId::random()];
+        for n in 0..WAITING_PER_PEER as u32 {
+            assert_eq!(screen.offer(pull(5, n, slow, true), now, committed), Ok(()));
+        }
+        assert_eq!(screen.offer(pull(5, u32::MAX, honest, true), now, committed), Ok(()));
+        let first = screen.next_pull();
+        assert_eq!(first.as_ref().map(|pull| pull.peer), Some(slow));
+        first.iter().for_each(|first| screen.done(first, false));
+        assert_eq!(screen.next_pull().map(|pull| pull.peer), Some(honest));
+    }
+
+    #[test]
+    fn full_places_ahead_put_nobody_at_fault_and_waiting_anew_begins_nothing_anew() {
+        let now = Instant::now();
+        let mut screen = FraudScreen::new(1 << 20, now);
+        for n in 0..AHEAD_WAITING as u32 {
+            assert_eq!(screen.offer(pull(5, n, PeerId::random(), false), now, ahead), Ok(()));
+        }
+        let full = screen.offer(pull(5, u32::MAX, PeerId::random(), false), now, ahead);
+        assert_eq!(full, Err(Refused::Waiting { limit: AHEAD_WAITING }));
+        assert_eq!(full.map_err(|refused| refused.offence()), Err(None));
+        // The chain is past the height, but the header is still to come.
+        let half = now + AHEAD_PATIENCE / 2;
+        for pull in screen.caught_up(5, half) {
+            assert_eq!(screen.offer(pull, half, ahead), Ok(()));
+        }
+        let late = now + AHEAD_PATIENCE * 2;
+        let due = screen.caught_up(4, late);
+        assert_eq!(due.len(), AHEAD_WAITING);
+        for pull in due {
+            assert_eq!(screen.offer(pull, late, ahead), Err(Refused::Foreign));
+        }
+    }
+
+    #[test]
+    fn strangers_notices_are_looked_up_within_their_budget_and_only_if_nothing_else_refuses_them() {
+        let now = Instant::now();
+        let mut screen = FraudScreen::new(1 << 20, now);
+        let mut looked_up = 0;
+        let mut last = Ok(());
+        for n in 0..10_000 {
+            last = screen.offer(pull(5, n, PeerId::random(), false), now, || {
+                looked_up += 1;
+                Standing::Foreign
+            });
+        }
+        assert_eq!((looked_up, last), (STRANGERS_BURST_BYTES / FOREIGN_COST_BYTES, Err(Refused::Flood)));
+        let peer = PeerId::random();
+        for n in 0..WAITING_PER_PEER as u32 {
+            assert_eq!(screen.offer(pull(5, n, peer, true), now, committed), Ok(()));
+        }
+        for n in [0, u32::MAX] {
+            let refused = screen.offer(pull(5, n, peer, true), now, || unreachable!("looked up"));
+            assert!(refused.is_err());
+        }
     }
 }
