@@ -25,7 +25,7 @@ use network::{
 };
 use tendermint::Hash;
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
 };
 
@@ -36,10 +36,16 @@ use crate::{
     storage::StoreError,
 };
 
-/// Gossip messages handled at once; more wait, and the gossip queue drops what exceeds it.
+/// Announcements, and hints, handled at once.
 const MESSAGES: usize = 64;
 
-/// Hints that wait at once, well below [`MESSAGES`], so that announcements always find room.
+/// Announcements of one peer handled at once: one that does not give what it announces leaves room for the others.
+const MESSAGES_OF_PEER: usize = 8;
+
+/// Announcements of one peer handled or waiting; more are ignored.
+const WAITING_OF_PEER: usize = 64;
+
+/// Hints that wait at once, well below [`MESSAGES`].
 const WAITING_HINTS: usize = 16;
 
 /// How long a hint at a header waits for this node's own commit; gossip forgets a message soon after.
@@ -56,6 +62,33 @@ const BACKFILL_PAUSE: Duration = Duration::from_millis(500);
 
 /// Longest such pause.
 const BACKFILL_PAUSE_AT_MOST: Duration = Duration::from_secs(10);
+
+/// How many announcements are handled at once, and of each peer.
+#[derive(Debug)]
+struct Slots {
+    all: Arc<Semaphore>,
+    of_peer: HashMap<PeerId, [Arc<Semaphore>; 2]>,
+}
+
+impl Slots {
+    fn new() -> Self {
+        Self { all: Arc::new(Semaphore::new(MESSAGES)), of_peer: HashMap::new() }
+    }
+
+    /// What resolves when an announcement's turn has come, to what ends it; none if too many of the peer wait.
+    fn wait(
+        &mut self,
+        peer: PeerId,
+    ) -> Option<impl Future<Output = Option<[OwnedSemaphorePermit; 3]>> + use<>> {
+        self.of_peer.retain(|_, [waiting, _]| waiting.available_permits() < WAITING_OF_PEER);
+        let [waiting, own] = self.of_peer.entry(peer).or_insert_with(|| {
+            [WAITING_OF_PEER, MESSAGES_OF_PEER].map(|count| Arc::new(Semaphore::new(count)))
+        });
+        let waiting = waiting.clone().try_acquire_owned().ok()?;
+        let (own, all) = (own.clone(), self.all.clone());
+        Some(async move { Some([waiting, own.acquire_owned().await.ok()?, all.acquire_owned().await.ok()?]) })
+    }
+}
 
 /// Fetches from peers into the node.
 #[derive(Debug)]
@@ -81,6 +114,28 @@ enum FetchError {
 impl From<StoreError> for FetchError {
     fn from(error: StoreError) -> Self {
         Self::Node(error.into())
+    }
+}
+
+/// A round down the missing heights.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    highest: Height,
+    lowest: Height,
+}
+
+impl Round {
+    const NEW: Self = Self { highest: 0, lowest: Height::MAX };
+
+    /// The next missing height: a new latest one, else the one below all that were tried in this round, else the
+    /// latest, in a new round.
+    fn next(&mut self, latest: Height, below: impl FnOnce(Height) -> Option<Height>) -> Height {
+        if latest > self.highest {
+            (self.highest, self.lowest) = (latest, self.lowest.min(latest));
+            return latest;
+        }
+        self.lowest = below(self.lowest).unwrap_or(latest);
+        self.lowest
     }
 }
 
@@ -121,8 +176,9 @@ impl Fetcher {
         peers
     }
 
-    /// The transaction with all of its bodies, from the pool or from peers; asks for it once at a time.
-    pub(crate) async fn obtain(&self, id: TxId, first: Option<PeerId>) -> Option<Candidate> {
+    /// The transaction with all of its bodies, from the pool or from peers; asks for it once at a time. One that a peer
+    /// announced is only had if the next block could hold it.
+    pub(crate) async fn obtain(&self, id: TxId, announcer: Option<PeerId>) -> Option<Candidate> {
         if let Some(candidate) = self.node.pool.get(&id) {
             return Some(candidate);
         }
@@ -131,7 +187,7 @@ impl Fetcher {
         let _turn = turn.lock().await;
         let found = match self.node.pool.get(&id) {
             Some(candidate) => Some(candidate),
-            None => self.fetch(id, first).await,
+            None => self.fetch(id, announcer).await,
         };
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         found
@@ -155,8 +211,14 @@ impl Fetcher {
         if missing.is_empty() { Ok(found.into_iter().flatten().collect()) } else { Err(missing) }
     }
 
-    async fn fetch(&self, id: TxId, first: Option<PeerId>) -> Option<Candidate> {
-        for peer in self.peers(Kind::Transaction, first) {
+    fn payable(&self, transaction: &VerifiedTransaction) -> bool {
+        let ledger = Ledger::new(self.node.state(), &self.node.genesis);
+        ledger.is_ok_and(|ledger| ledger.check(transaction).is_ok())
+    }
+
+    async fn fetch(&self, id: TxId, announcer: Option<PeerId>) -> Option<Candidate> {
+        let announced = announcer.is_some();
+        for peer in self.peers(Kind::Transaction, announcer) {
             let Ok(bytes) = self.network.request(peer, Request::Transaction { ids: vec![id.0] }).await else {
                 continue;
             };
@@ -167,6 +229,8 @@ impl Fetcher {
                     transaction.verify(&self.node.domain, &self.node.genesis.parameters).ok()
                 });
             match verified {
+                // What nobody asked for has to be payable before its bodies, up to 8 MiB, are held.
+                Some(verified) if announced && !self.payable(&verified) => return None,
                 Some(verified) => return self.with_bodies(Arc::new(verified), peer).await,
                 None => self.network.report(peer, Offence::WrongProof).await,
             }
@@ -220,22 +284,34 @@ impl Fetcher {
         Some(bytes)
     }
 
-    /// Handles gossip until the network ends.
+    /// Handles gossip until the network ends. Nothing waits for announcements, which take as long as peers like.
     pub(crate) async fn follow_gossip(self: Arc<Self>, mut gossip: mpsc::Receiver<Gossip>) {
-        let mut tasks = JoinSet::new();
+        let (mut announcements, mut hints) = (JoinSet::new(), JoinSet::new());
+        let mut slots = Slots::new();
         while let Some(message) = gossip.recv().await {
-            while tasks.len() >= MESSAGES {
-                tasks.join_next().await;
-            }
             let fetcher = self.clone();
-            tasks.spawn(async move {
-                match message.topic {
-                    Topic::Pool => fetcher.announced(message).await,
-                    Topic::Headers => fetcher.hinted(message).await,
-                    Topic::Fraud => fetcher.noticed(message).await,
-                    Topic::Attestations => fetcher.network.ignore(message).await,
+            match message.topic {
+                Topic::Pool => {
+                    while announcements.try_join_next().is_some() {}
+                    let Some(turn) = slots.wait(message.source) else {
+                        self.network.ignore(message).await;
+                        continue;
+                    };
+                    announcements.spawn(async move {
+                        let _turn = turn.await;
+                        fetcher.announced(message).await;
+                    });
                 }
-            });
+                Topic::Headers => {
+                    // All but a few are judged at once.
+                    while hints.len() >= MESSAGES {
+                        hints.join_next().await;
+                    }
+                    hints.spawn(async move { fetcher.hinted(message).await });
+                }
+                Topic::Fraud => self.noticed(message).await,
+                Topic::Attestations => self.network.ignore(message).await,
+            }
         }
     }
 
@@ -291,10 +367,8 @@ impl Fetcher {
             return true;
         }
         let Some(candidate) = self.obtain(id, Some(source)).await else { return false };
-        let payable = Ledger::new(self.node.state(), &self.node.genesis)
-            .is_ok_and(|ledger| ledger.check(candidate.transaction()).is_ok());
         let node = self.node.clone();
-        payable && matches!(tokio::task::spawn_blocking(move || node.admit(candidate)).await, Ok(Ok(_)))
+        matches!(tokio::task::spawn_blocking(move || node.admit(candidate)).await, Ok(Ok(_)))
     }
 
     /// Tells peers again of what waits for long, for ever: announcements get lost, and peers forget in a restart.
@@ -317,11 +391,14 @@ impl Fetcher {
         }
     }
 
-    /// Fetches the squares of blocks that were committed without them, latest first, until one is proven wrong.
+    /// Fetches the squares of blocks that were committed without them, latest first, until one is proven wrong. One
+    /// that cannot be had keeps none below it waiting.
     pub(crate) async fn backfill(self: Arc<Self>) {
         let mut pause = BACKFILL_PAUSE;
+        let mut round = Round::NEW;
         while self.node.frauds.convicted().is_none() {
-            let height = self.node.next_missing().await;
+            let latest = self.node.next_missing().await;
+            let height = round.next(latest, |height| self.node.next_missing_below(height));
             match self.square(height).await {
                 Ok(()) => pause = BACKFILL_PAUSE,
                 Err(FetchError::Node(error)) => return self.node.fail(&error),
@@ -403,5 +480,27 @@ impl Fetcher {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_height_that_cannot_be_had_keeps_none_waiting() {
+        let mut missing = std::collections::BTreeSet::from([3, 5, 9]);
+        let mut round = Round::NEW;
+        let mut next = |missing: &std::collections::BTreeSet<Height>| {
+            let latest = missing.last().copied().unwrap_or_default();
+            round.next(latest, |height| missing.range(..height).next_back().copied())
+        };
+        assert_eq!([next(&missing), next(&missing)], [9, 5]);
+        missing.remove(&5);
+        missing.insert(11);
+        // A new one comes first, and the round goes on; then all over again.
+        assert_eq!([11, 3, 11, 9, 3, 11].map(|_: Height| next(&missing)), [11, 3, 11, 9, 3, 11]);
+        missing = [9].into();
+        assert_eq!([next(&missing), next(&missing)], [9, 9]);
     }
 }

@@ -468,6 +468,11 @@ impl Node {
         }
     }
 
+    /// The latest height below `height` whose square is not here.
+    pub(crate) fn next_missing_below(&self, height: Height) -> Option<Height> {
+        self.missing().range(..height).next_back().copied()
+    }
+
     /// Keeps the square of a block that was committed without it; its root has been compared.
     pub(crate) fn backfill(&self, height: Height, square: Arc<CommittedSquare>) -> Result<(), StoreError> {
         self.store.backfill(height, &square)?;

@@ -11,19 +11,31 @@
 //! Light clients are asked over the connections that they opened. Everything is verified against the data root
 //! before it counts. A line that does not verify puts nobody at fault: in a block that is no codeword, none does.
 //! What such a line holds then comes cell by cell.
+//!
+//! Anybody can list cells. Whoever does not give one that it listed, or lets a request time out, is not asked again;
+//! a cell's holders are asked in an order of its own, so that many such peers are found out at once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use chain::Height;
 use erasure::{
     Axis, Coordinates, Digest, FraudProof, Line, Repair, RepairError, RepairedSquare, Sample, VerifiedLine,
     VerifiedSample,
 };
-use network::{HeldCell, Kind, Network, Offence, PeerId, Request, decode_cells};
+use futures::{StreamExt as _, stream};
+use network::{HeldCell, Kind, Network, Offence, PeerId, Request, RequestError, decode_cells};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Requests under way at once.
 const REQUESTS: usize = 32;
+
+/// How long one rebuilding may take: the half of the widest squares' cells, of peers far away.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a rebuilding ends in.
 #[derive(Debug)]
@@ -53,6 +65,14 @@ pub(crate) enum RebuildError {
         /// Cells of the square.
         cells: usize,
     },
+    /// Peers answer too slowly.
+    #[error("block {height} was not rebuilt within {limit:?}")]
+    Slow {
+        /// Which block.
+        height: Height,
+        /// How long it may take.
+        limit: Duration,
+    },
     /// Cells that were verified do not fit together in a way that is no fraud: this node is at fault.
     #[error("block {height} cannot be repaired: {reason}")]
     Repair {
@@ -70,6 +90,16 @@ struct Source {
     height: Height,
     data_root: Digest,
     places: Arc<Semaphore>,
+    /// Peers that are not asked again.
+    struck: Arc<Mutex<HashSet<PeerId>>>,
+}
+
+/// A peer that may have a cell.
+#[derive(Clone, Copy)]
+struct Holder {
+    peer: PeerId,
+    /// Whether it says so.
+    listed: bool,
 }
 
 fn number(axis: Axis) -> u8 {
@@ -114,19 +144,39 @@ impl Source {
                 held.entry(cell).or_default().push(peer);
             }
         }
+        for (turn, peers) in held.values_mut().enumerate() {
+            let first = turn % peers.len().max(1);
+            peers.rotate_left(first);
+        }
         held
+    }
+
+    fn struck(&self) -> MutexGuard<'_, HashSet<PeerId>> {
+        self.struck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn request(&self, peer: PeerId, request: Request) -> Option<bytes::Bytes> {
         let _place = self.places.acquire().await.ok()?;
-        self.network.request(peer, request).await.ok()
+        if self.struck().contains(&peer) {
+            return None;
+        }
+        let answer = self.network.request(peer, request).await;
+        if let Err(RequestError::Timeout { .. }) = answer {
+            self.struck().insert(peer);
+        }
+        answer.ok()
     }
 
-    async fn sample(&self, at: Coordinates, peers: Vec<PeerId>) -> Option<VerifiedSample> {
+    async fn sample(&self, at: Coordinates, holders: Vec<Holder>) -> Option<VerifiedSample> {
         let Coordinates { row, column, axis } = at;
-        for peer in peers {
+        for Holder { peer, listed } in holders {
             let request = Request::Sample { height: self.height, row, column, axis: number(axis) };
-            let Some(bytes) = self.request(peer, request).await else { continue };
+            let Some(bytes) = self.request(peer, request).await else {
+                if listed {
+                    self.struck().insert(peer);
+                }
+                continue;
+            };
             let sample = Sample::decode(&bytes).ok().and_then(|s| s.verify(&self.data_root, at).ok());
             match sample {
                 Some(sample) => return Some(sample),
@@ -137,11 +187,11 @@ impl Source {
     }
 
     /// Those of these cells that a peer has.
-    async fn samples(&self, wanted: impl Iterator<Item = (Coordinates, Vec<PeerId>)>) -> Vec<VerifiedSample> {
+    async fn samples(&self, wanted: impl Iterator<Item = (Coordinates, Vec<Holder>)>) -> Vec<VerifiedSample> {
         let mut asked = JoinSet::new();
-        for (at, peers) in wanted.filter(|(_, peers)| !peers.is_empty()) {
+        for (at, holders) in wanted.filter(|(_, holders)| !holders.is_empty()) {
             let source = self.clone();
-            asked.spawn(async move { source.sample(at, peers).await });
+            asked.spawn(async move { source.sample(at, holders).await });
         }
         let mut samples = Vec::new();
         while let Some(sample) = asked.join_next().await {
@@ -201,42 +251,52 @@ async fn repair(
 /// Rebuilds the square of the block at `height` from what connected peers have.
 ///
 /// # Errors
-/// They have too little.
+/// They have too little, or take too long.
 pub(crate) async fn rebuild(
     network: &Network,
     height: Height,
     data_root: Digest,
 ) -> Result<Rebuilt, RebuildError> {
+    let rebuilding = tokio::time::timeout(PATIENCE, rebuild_slowly(network, height, data_root));
+    rebuilding.await.unwrap_or(Err(RebuildError::Slow { height, limit: PATIENCE }))
+}
+
+async fn rebuild_slowly(
+    network: &Network,
+    height: Height,
+    data_root: Digest,
+) -> Result<Rebuilt, RebuildError> {
     let places = Arc::new(Semaphore::new(REQUESTS));
-    let source = Source { network: network.clone(), height, data_root, places };
+    let source = Source { network: network.clone(), height, data_root, places, struck: Arc::default() };
     let failed = |reason: String| RebuildError::Repair { height, reason };
     let full = source.peers(Kind::Line);
-    let held = source.held().await;
-    let holders = |at: Coordinates| {
+    let mut held = source.held().await;
+    let listed = |held: &BTreeMap<HeldCell, Vec<PeerId>>, at: Coordinates| -> Vec<Holder> {
         let cell = HeldCell { row: at.row, column: at.column, axis: number(at.axis) };
-        [held.get(&cell).map_or(&[][..], Vec::as_slice), &full].concat()
+        held.get(&cell).into_iter().flatten().map(|&peer| Holder { peer, listed: true }).collect()
     };
+    let unlisted = || full.iter().map(|&peer| Holder { peer, listed: false });
 
     // One cell tells the width and the roots.
-    let corner = Coordinates { row: 0, column: 0, axis: Axis::Row };
-    let firsts = held.keys().copied().map(coordinates).chain([corner]);
-    let mut first = None;
-    for at in firsts {
-        first = source.sample(at, holders(at)).await;
-        if first.is_some() {
-            break;
-        }
-    }
-    let first = first.ok_or(RebuildError::Nothing(height))?;
+    let first = {
+        let corner = Coordinates { row: 0, column: 0, axis: Axis::Row };
+        let firsts = held.keys().copied().map(coordinates).chain([corner]);
+        let firsts =
+            firsts.map(|at| source.sample(at, listed(&held, at).into_iter().chain(unlisted()).collect()));
+        let found = stream::iter(firsts).buffer_unordered(REQUESTS).filter_map(std::future::ready);
+        pin!(found).next().await.ok_or(RebuildError::Nothing(height))?
+    };
     let (width, parts) = (first.width(), first.parts());
     let mut under_way = Repair::new(data_root, parts).map_err(|error| failed(error.to_string()))?;
+
+    held.retain(|cell, _| usize::from(cell.row.max(cell.column)) < width.extended());
+    let holders = |at| listed(&held, at).into_iter().chain(unlisted()).collect::<Vec<_>>();
 
     let lines = source.rows(width.get(), &full).await;
     let mut samples = vec![first];
     if lines.len() < width.get() {
-        samples.extend(
-            source.samples(held.iter().map(|(cell, peers)| (coordinates(*cell), peers.clone()))).await,
-        );
+        let cells = held.keys().copied().map(coordinates);
+        samples.extend(source.samples(cells.map(|at| (at, listed(&held, at)))).await);
     }
     let (mut lines, mut samples) = (lines, samples);
     let mut probed = false;
@@ -259,7 +319,7 @@ pub(crate) async fn rebuild(
             let lines =
                 (0..width.extended() as u16).flat_map(|i| [Axis::Row, Axis::Column].map(|axis| (i, axis)));
             let cells = lines.map(|(i, axis)| Coordinates { row: i, column: i, axis });
-            samples = source.samples(cells.map(|at| (at, full.clone()))).await;
+            samples = source.samples(cells.map(|at| (at, unlisted().collect()))).await;
         }
         if samples.is_empty() {
             let unlock = under_way.unlock();

@@ -5,6 +5,7 @@
 mod grid;
 mod light;
 mod net;
+mod stalling;
 mod wrong;
 
 use chain::Accusation;

@@ -10,7 +10,9 @@ use std::{
 use async_trait::async_trait;
 use chain::{Genesis, Height};
 use erasure::{Axis, Coordinates};
-use network::{Answer, Config, Keypair, Kind, Multiaddr, Network, PeerId, Provider, Refusal, Request, Topic};
+use network::{
+    Answer, Config, Keypair, Kind, Limits, Multiaddr, Network, PeerId, Provider, Refusal, Request, Topic,
+};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -30,7 +32,7 @@ pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(120), future).await.expect("in time")
 }
 
-fn listening(chain_id: &str) -> Config {
+pub(super) fn listening(chain_id: &str) -> Config {
     Config {
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
         ..Config::new(chain_id, Keypair::generate_ed25519())
@@ -41,19 +43,24 @@ fn listening(chain_id: &str) -> Config {
 pub(super) struct Honest {
     pub(super) node: Arc<Node>,
     pub(super) network: Network,
-    fetcher: Arc<Fetcher>,
+    pub(super) fetcher: Arc<Fetcher>,
     tasks: Mutex<JoinSet<()>>,
     folder: TempDir,
 }
 
 impl Honest {
     pub(super) async fn start(genesis: &Genesis) -> Self {
+        Self::limited(genesis, Limits::default()).await
+    }
+
+    pub(super) async fn limited(genesis: &Genesis, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), genesis).unwrap();
         let node = Arc::new(Node::open(genesis.clone(), store, Metrics::default()).unwrap());
         let config = Config {
             serves: Kind::ALL.to_vec(),
             topics: vec![Topic::Headers, Topic::Pool, Topic::Fraud],
+            limits,
             ..listening(&genesis.chain_id)
         };
         let provider = Arc::new(Serve(node.clone()));
