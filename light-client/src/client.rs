@@ -1,5 +1,6 @@
 //! The handle to a running client.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ use crate::event::Event;
 use crate::follow::{Follow, Known};
 use crate::headers::{FollowError, Headers};
 use crate::metrics::Metrics;
-use crate::provider::Kept;
+use crate::provider::{Allowance, Kept};
+use crate::sampler::{Budget, Confidence};
 use crate::status::Status;
 use crate::store::{Store, StoreError, chain_name};
 use crate::worker::{self, Worker};
@@ -61,6 +63,19 @@ pub enum StartError {
         address: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The budget never affords a block at the wanted confidence.
+    #[error(
+        "a budget of {got} bytes a day affords no block at {confidence}: allow {least} or more, or want a lower \
+         confidence"
+    )]
+    Budget {
+        /// The confidence.
+        confidence: Confidence,
+        /// The least budget for it.
+        least: u64,
+        /// The budget.
+        got: NonZeroU64,
     },
     /// The store cannot be used.
     #[error(transparent)]
@@ -119,6 +134,7 @@ impl Client {
     /// listened on. Peers that cannot be reached are no error: the client is offline then.
     pub async fn start(args: Args) -> Result<(Self, broadcast::Receiver<Event>), StartError> {
         let Args { network: chain, home, config } = args;
+        check_budget(&config)?;
         let store = Arc::new(Store::open(&home, &chain_name(&chain), config.seed.as_ref())?);
         let named = store.checkpoint(&chain.checkpoint)?;
         let chain = NetworkConfig { checkpoint: named.unwrap_or(chain.checkpoint), ..chain };
@@ -131,7 +147,8 @@ impl Client {
             topics: vec![Topic::Headers, Topic::Fraud],
             ..network::Config::new(&chain.chain_id, Keypair::generate_ed25519())
         };
-        let provider = Arc::new(Kept(Arc::downgrade(&store)));
+        let allowance = Arc::new(Allowance::default());
+        let provider = Arc::new(Kept { store: Arc::downgrade(&store), allowance: Arc::clone(&allowance) });
         let (network, gossip) = Network::start(settings, provider, &mut registry).await?;
         let headers = Headers::new(network.clone(), &chain, config.clock.clone());
         let trusted = match restore(&store, &headers, &chain) {
@@ -154,6 +171,7 @@ impl Client {
             config: Arc::clone(&config),
             home,
             store,
+            allowance,
             headers,
             trusted,
             alarms,
@@ -264,6 +282,15 @@ impl Client {
             Ok(Some(outcome)) => outcome.clone(),
             _ => Err(Arc::new(ClientError::Ended)),
         }
+    }
+}
+
+fn check_budget(config: &Config) -> Result<(), StartError> {
+    let confidence = config.confidence;
+    let least = Budget::least_for(worker::cost_of_block(confidence));
+    match config.budget {
+        Some(got) if got.get() < least => Err(StartError::Budget { confidence, least, got }),
+        _ => Ok(()),
     }
 }
 

@@ -20,7 +20,6 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::client::{Client, ClientError};
 use crate::halt::Halt;
-use crate::sampler::Millis;
 use crate::status::{HeightReport, StateReport};
 use crate::store::{StoreError, StoredHeader};
 
@@ -36,8 +35,8 @@ pub(crate) struct Known {
     /// Whether the height is below all that are kept.
     pub(crate) lost: bool,
     pub(crate) offline: bool,
-    /// Since when the block has been available and the client in touch with others.
-    pub(crate) quiet_since: Millis,
+    /// How long the block has been available and the client in touch with others.
+    pub(crate) quiet_for: Duration,
     pub(crate) header: Option<StoredHeader>,
     pub(crate) parts: Option<DataRootParts>,
 }
@@ -112,8 +111,10 @@ pub enum ReadError {
         /// Why not.
         reason: String,
     },
-    /// The height is below the checkpoint, or older than what the client keeps.
-    #[error("block {height} is below what this client knows: start from an earlier checkpoint in a new home")]
+    /// The height is below the checkpoint, one that it was resumed from, too, or older than what the client keeps.
+    #[error(
+        "block {height} is not among those that this client follows: start from an earlier checkpoint in a new home"
+    )]
     Lost {
         /// The height.
         height: u64,
@@ -200,8 +201,8 @@ impl Follow {
                     return Err(ReadError::NotSampled { height, reason });
                 }
                 Some(StateReport::Available { confidence }) => {
-                    let quiet = self.client.config().clock.now().since(known.quiet_since);
-                    let unchallenged = self.window.is_zero() || !known.offline && quiet >= self.window;
+                    let unchallenged =
+                        self.window.is_zero() || !known.offline && known.quiet_for >= self.window;
                     match (known.header, known.parts) {
                         (Some(header), Some(parts)) if unchallenged => {
                             return Ok((header, confidence, parts));

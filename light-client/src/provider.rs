@@ -1,25 +1,52 @@
 //! What a light client answers: the headers that it verified, the samples that it holds, and where they
 //! lie, and the fraud proofs that it halted for.
 
-use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use erasure::{Axis, Coordinates};
-use network::{
-    Answer, FraudNotice, HeldCell, Kind, MAX_FRAUDS, PeerId, Provider, Refusal, Request, encode_cells,
-};
+use network::{Answer, HeldCell, Kind, MAX_FRAUDS, PeerId, Provider, Refusal, Request, encode_cells};
 
 use crate::store::{Store, StoreError};
 
-/// Serves from the store, as long as the client has it open.
-pub(crate) struct Kept(pub(crate) Weak<Store>);
+/// What an answer costs besides its bytes: the request, and what carries both.
+const ANSWER_COST_BYTES: u64 = 300;
+
+/// Bytes that others may be served until the worker has charged what went over the wire.
+#[derive(Debug, Default)]
+pub(crate) struct Allowance(AtomicU64);
+
+impl Allowance {
+    pub(crate) fn set(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes what an answer costs, if there is as much.
+    fn take(&self, answer: usize) -> bool {
+        let cost = ANSWER_COST_BYTES.saturating_add(answer as u64);
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost));
+        taken.is_ok()
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < ANSWER_COST_BYTES
+    }
+}
+
+/// Serves from the store, as long as the client has it open, and within what its budget allows; fraud
+/// proofs in any case.
+pub(crate) struct Kept {
+    pub(crate) store: Weak<Store>,
+    pub(crate) allowance: Arc<Allowance>,
+}
 
 impl Kept {
     /// The kinds of request that are answered.
     pub(crate) const SERVES: [Kind; 5] = [Kind::Sample, Kind::Header, Kind::Fraud, Kind::Frauds, Kind::Cells];
 
     fn find(&self, request: &Request) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(store) = self.0.upgrade() else {
+        let Some(store) = self.store.upgrade() else {
             return Ok(None);
         };
         match *request {
@@ -50,16 +77,12 @@ impl Kept {
                 Ok(Some(encode_cells(cells)))
             }
             Request::Frauds => {
-                let mut frauds = store.frauds()?;
-                frauds.sort_by_key(|fraud| std::cmp::Reverse(fraud.height));
-                let notices = frauds
-                    .iter()
-                    .filter_map(|fraud| FraudNotice::of(fraud.height, fraud.header, &fraud.accusation));
-                Ok(Some(notices.take(MAX_FRAUDS).flat_map(|notice| notice.encode()).collect()))
+                let mut notices = store.fraud_notices()?;
+                notices.sort_by_key(|notice| std::cmp::Reverse(notice.height));
+                Ok(Some(notices.iter().take(MAX_FRAUDS).flat_map(|notice| notice.encode()).collect()))
             }
             Request::Fraud { proof, offset, len } => {
-                let chunk = offset as usize..offset as usize + len as usize;
-                Ok(store.fraud(proof)?.and_then(|bytes| bytes.get(chunk).map(<[u8]>::to_vec)))
+                store.fraud_chunk(proof, offset as usize..offset as usize + len as usize)
             }
             _ => Ok(None),
         }
@@ -69,10 +92,17 @@ impl Kept {
 #[async_trait]
 impl Provider for Kept {
     async fn serve(&self, _peer: PeerId, request: Request) -> Answer {
+        let charged = !matches!(request.kind(), Kind::Fraud | Kind::Frauds);
+        if charged && self.allowance.is_used_up() {
+            return Err(Refusal::Busy);
+        }
         let found = self.find(&request).map_err(|error| {
             tracing::error!(%error, "cannot read what is kept");
             Refusal::NotFound
         })?;
+        if charged && !self.allowance.take(found.as_ref().map_or(0, Vec::len)) {
+            return Err(Refusal::Busy);
+        }
         found.map(Into::into).ok_or(Refusal::NotFound)
     }
 }

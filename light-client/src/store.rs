@@ -341,11 +341,6 @@ impl Store {
             .collect()
     }
 
-    pub(crate) fn sample(&self, height: u64, at: Coordinates) -> Result<Option<Vec<u8>>, StoreError> {
-        let samples = self.db.begin_read()?.open_table(SAMPLES)?;
-        Ok(samples.get(key(height, at))?.map(|row| row.value().to_vec()))
-    }
-
     /// Every kept sample of a block.
     pub(crate) fn samples(&self, height: u64) -> Result<Vec<Vec<u8>>, StoreError> {
         let samples = self.db.begin_read()?.open_table(SAMPLES)?;
@@ -387,9 +382,15 @@ mod tests {
 
     use super::*;
     use crate::halt::HaltReason;
+    use crate::status::StateReport;
 
     fn header(height: u64) -> StoredHeader {
         StoredHeader { height, hash: [1; 32], data_root: [2; 32], signed: true, block: vec![3; 10] }
+    }
+
+    fn done(height: u64) -> HeightReport {
+        let state = StateReport::Available { confidence: 0.999 };
+        HeightReport { state, ..HeightReport::pending(height) }
     }
 
     const AT: Coordinates = Coordinates { row: 7, column: 9, axis: Axis::Column };
@@ -410,6 +411,10 @@ mod tests {
         };
         store.apply(&batch).unwrap();
         store.apply(&Batch { forget_below: 4, ..Batch::default() }).unwrap();
+        assert!(store.sample(4, AT).unwrap().is_none(), "it is being sampled");
+        assert!(store.cells(4).unwrap().is_empty());
+        store.apply(&Batch { reports: vec![done(4)], ..Batch::default() }).unwrap();
+        assert_eq!(store.cells(4).unwrap(), [AT]);
         drop(store);
 
         let store = Store::open(home.path(), "weft-test", None).unwrap();
@@ -442,7 +447,7 @@ mod tests {
         let batch = Batch {
             trusted: Some(5),
             headers: (1..=5).map(header).collect(),
-            reports: (1..=5).map(HeightReport::pending).collect(),
+            reports: (1..=5).map(done).collect(),
             samples: vec![(2, AT, vec![4; 20]), (3, AT, vec![5; 20])],
             halt: Some(halt.clone()),
             ..Batch::default()

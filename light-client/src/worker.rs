@@ -37,11 +37,13 @@ use crate::event::Event;
 use crate::halt::{Halt, HaltReason};
 use crate::headers::{FollowError, Headers};
 use crate::metrics::Metrics;
+use crate::provider::Allowance;
 use crate::sampler::{BlockSampler, Budget, Control, Fault, Millis};
 use crate::status::{BudgetReport, HeightReport, StateReport, Status, WireBytes, resident_bytes};
 use crate::store::{Batch, Store, StoreError};
 use following::{Followed, Gap, Hint};
 use fraud::{Accusers, Judged, Listed};
+pub(crate) use thrift::cost_of_block;
 use witness::Witnessed;
 
 /// How often deadlines are looked at, and what was verified is written.
@@ -61,6 +63,7 @@ pub(crate) struct Args {
     pub(crate) home: PathBuf,
     pub(crate) config: Arc<Config>,
     pub(crate) store: Arc<Store>,
+    pub(crate) allowance: Arc<Allowance>,
     pub(crate) headers: Headers,
     pub(crate) trusted: Option<VerifiedHeader>,
     pub(crate) network: Network,
@@ -189,6 +192,7 @@ impl Worker {
             offline_since: None,
             online_since: now,
         };
+        worker.allow(now);
         if let Some(halt) = worker.halted.clone() {
             worker.emit(Event::Halted(halt));
         } else {
@@ -229,7 +233,11 @@ impl Worker {
                         continue;
                     }
                     Some(Command::Block { height, reply }) => {
-                        reply.send(self.block(height)?).ok();
+                        // After a sleep, this may be the first to run.
+                        let now = self.now();
+                        self.watch_clock(now);
+                        self.watch_connection(now);
+                        reply.send(self.block(height, now)?).ok();
                         continue;
                     }
                     Some(Command::Stop) | None => return Ok(()),
@@ -329,14 +337,15 @@ impl Worker {
         if self.halted.is_some() {
             return Ok(());
         }
-        let path = self.args.home.join(format!("evidence-{height}-{}.json", reason.word()));
+        let since = self.now().0;
+        let path = self.args.home.join(format!("evidence-{height}-{}-{since}.json", reason.word()));
         let written = tokio::fs::write(&path, format!("{evidence:#}\n")).await;
         written.map_err(|source| StoreError::Directory { path: path.display().to_string(), source })?;
         if let HaltReason::Fraud { kind } = &reason {
             let state = StateReport::Fraud { proof: kind.clone() };
             self.record(HeightReport { state, ..HeightReport::pending(height) });
         }
-        let halt = Halt { height, from, since: self.now().0, reason, evidence: path };
+        let halt = Halt { height, from, since, reason, evidence: path };
         self.batch.halt = Some(halt.clone());
         self.flush().await?;
         self.halted = Some(halt.clone());

@@ -10,10 +10,11 @@ mod wrong;
 
 use chain::Accusation;
 use erasure::FraudKind;
-use network::{Answer, Refusal, Request};
+use network::{Answer, FraudNotice, Kind, Refusal, Request};
 
 use self::{
     net::{Honest, Producer, within},
+    stalling::Peer,
     wrong::{Wrong, sign},
 };
 use crate::{node::Node, storage::Store, test_chain::TestChain};
@@ -131,7 +132,7 @@ async fn a_proof_against_a_header_that_was_never_committed_does_nothing() {
     within(honest.network.dial(fooled.address())).await.unwrap();
     // Once the list was answered, it was judged before the next request.
     within(async {
-        while honest.network.traffic(network::Kind::Frauds).read_bytes == 0 {
+        while honest.network.traffic(Kind::Frauds).read_bytes == 0 {
             tokio::task::yield_now().await;
         }
     })
@@ -139,6 +140,24 @@ async fn a_proof_against_a_header_that_was_never_committed_does_nothing() {
     let listed = honest.network.request(fooled.network.id(), Request::Frauds);
     assert!(!within(listed).await.unwrap().is_empty());
     assert_eq!(honest.node.frauds.convicted(), None);
-    assert_eq!(honest.network.traffic(network::Kind::Fraud).read_bytes, 0, "it was not even pulled");
+    assert_eq!(honest.network.traffic(Kind::Fraud).read_bytes, 0, "it was not even pulled");
     assert_eq!(honest.network.peers().len(), 1, "the peer may be honest, on another fork");
+
+    // The same in a list, ahead of a notice about this chain: only that one is followed up.
+    let header = right.block.header.hash().as_bytes().try_into().unwrap();
+    let mut notices = fooled.node.frauds.notices();
+    notices.push(FraudNotice::of(1, header, b"whatever").unwrap());
+    let list: Vec<u8> = notices.iter().flat_map(FraudNotice::encode).collect();
+    let peer = Peer::of(&honest, &[Kind::Fraud, Kind::Frauds], move |request| match request {
+        Request::Frauds => Some(Ok(list.clone().into())),
+        _ => None,
+    });
+    let peer = peer.await;
+    peer.until_asked(Kind::Fraud, 1).await;
+    let proof = notices[1].proof;
+    assert_eq!(notices.len(), 2);
+    assert!(
+        matches!(peer.asked_for(Kind::Fraud)[..], [Request::Fraud { proof: asked, .. }] if asked == proof)
+    );
+    assert_eq!((honest.node.frauds.convicted(), honest.network.peers().len()), (None, 2));
 }

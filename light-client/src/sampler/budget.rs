@@ -63,8 +63,19 @@ impl Budget {
     /// Whether so many bytes may be used now for an older block: half of the bucket is kept for
     /// the newest ones.
     pub fn affords_older(&mut self, now: Millis, bytes: u64) -> bool {
+        bytes <= self.left_above_half(now)
+    }
+
+    /// Bytes that may be used at once without touching the half of the bucket that is kept for the
+    /// newest blocks.
+    pub fn left_above_half(&mut self, now: Millis) -> u64 {
         let kept = self.bucket() / 2;
-        bytes.saturating_add(kept) <= self.left(now)
+        self.left(now).saturating_sub(kept)
+    }
+
+    /// The least budget a day that affords so many bytes at once.
+    pub const fn least_for(bytes: u64) -> u64 {
+        bytes.saturating_mul(BUCKETS_PER_DAY)
     }
 
     fn bucket(&self) -> u64 {

@@ -23,8 +23,8 @@ use crate::halt::HaltReason;
 use crate::sampler::Millis;
 use crate::store::{StoreError, StoredFraud};
 
-/// Longest proof that is pulled: a blob of the default limit four times over. Proofs are held in memory
-/// while they are judged, one of dialled peers and one of strangers at a time.
+/// Longest proof that is pulled: those of the default parameters twice over, while those of wider squares can be
+/// longer. Proofs are held in memory while they are judged, one of dialled peers and one of strangers at a time.
 const MAX_PROOF_BYTES: u32 = 16 << 20;
 
 /// Heights ahead of the trusted one at which a notice is worth waiting for the header.
@@ -276,4 +276,16 @@ async fn check(
         Ok((Box::new(proven), bytes))
     };
     tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Ended)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beside the proof, an accusation has at most 4 KiB of parameters.
+    #[test]
+    fn every_proof_of_the_default_parameters_is_pulled() {
+        let longest = erasure::FraudProof::max_bytes(chain::Parameters::default().width()) + (8 << 10);
+        assert!(longest <= MAX_PROOF_BYTES as usize, "{longest}");
+    }
 }

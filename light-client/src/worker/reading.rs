@@ -1,5 +1,6 @@
 //! What the worker knows about one block, for those who read it.
 
+use chain::VerifiedHeader;
 use erasure::{DataRootParts, Digest, Sample};
 
 use super::Worker;
@@ -8,15 +9,17 @@ use crate::sampler::Millis;
 use crate::store::StoreError;
 
 impl Worker {
-    pub(super) fn block(&self, height: u64) -> Result<Known, StoreError> {
+    pub(super) fn block(&self, height: u64, now: Millis) -> Result<Known, StoreError> {
         let report = self.reports.get(&height).cloned();
         let available_at = report.as_ref().and_then(|report| report.available_at);
-        let lowest = self.reports.first_key_value().map(|(&lowest, _)| lowest);
+        let quiet_since = self.online_since.max(Millis(available_at.unwrap_or(0)));
+        // Every height up to the trusted one has a report, unless it was forgotten, or never followed.
+        let trusted = self.args.trusted.as_ref().map_or(0, VerifiedHeader::height);
         let mut known = Known {
             halted: self.halted.clone(),
-            lost: lowest.is_some_and(|lowest| height < lowest),
-            quiet_since: self.online_since.max(Millis(available_at.unwrap_or(0))),
-            offline: self.offline_since.is_some(),
+            lost: report.is_none() && height <= trusted,
+            quiet_for: now.since(quiet_since),
+            offline: self.offline_since.is_some() || self.alone_since.is_some(),
             report,
             header: None,
             parts: None,

@@ -3,17 +3,23 @@
 //! Whatever is on the wire is charged, whatever it was for. The newest block is sampled if the
 //! budget affords it; older ones, and headers behind a jump, only while half of the bucket is
 //! left. A block that is left out is `Skipped` at once, and taken up, newest first, if there is
-//! room before it leaves the window.
+//! room before it leaves the window. Others are served, too, only while half of the bucket is left,
+//! so that nobody can turn the sampling off by asking.
 
 use erasure::{Digest, Width};
 
 use super::Worker;
 use crate::event::Event;
-use crate::sampler::{Millis, SkipReason, samples_needed};
+use crate::sampler::{Confidence, Millis, SkipReason, samples_needed};
 use crate::status::{HeightReport, StateReport};
 
 /// What a sample costs, request and transport included.
 const SAMPLE_BYTES: u64 = 1_500;
+
+/// What the samples of the widest block cost.
+pub(crate) fn cost_of_block(confidence: Confidence) -> u64 {
+    samples_needed(Width::MAX, confidence) as u64 * SAMPLE_BYTES
+}
 
 impl Worker {
     /// Charges what has gone over the wire since the last call.
@@ -28,6 +34,12 @@ impl Worker {
             budget.charge(now, used);
             self.batch.budget = Some(budget.charged());
         }
+        self.allow(now);
+    }
+
+    /// Sets what others may be served until the next charge.
+    pub(super) fn allow(&mut self, now: Millis) {
+        self.args.allowance.set(self.budget.as_mut().map_or(u64::MAX, |budget| budget.left_above_half(now)));
     }
 
     pub(super) fn affords_newest(&mut self, now: Millis) -> bool {
@@ -44,9 +56,8 @@ impl Worker {
 
     /// A block's samples, and those of the blocks under way, which are not charged yet.
     fn cost_of_one_more(&self) -> u64 {
-        let samples = samples_needed(Width::MAX, self.args.config.confidence) as u64;
         let open = self.samplers.values().filter(|sampler| !sampler.alarmed()).count() as u64;
-        samples * SAMPLE_BYTES * (open + 1)
+        cost_of_block(self.args.config.confidence) * (open + 1)
     }
 
     pub(super) fn leave_out(&mut self, height: u64, data_root: Digest) {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use light_client::{Config, Event};
+use light_client::{Args, Client, Config, Event, StartError};
+use network::{Refusal, Request, RequestError};
 
 use crate::chain_of_blocks::{Chain, square};
-use crate::node::{Behaviour, Node, Running, config_for, impatient, shared};
+use crate::node::{Behaviour, Node, Running, config_for, impatient, shared, within};
 
 /// A bucket of 100 KB: two blocks at once, however small they are.
 const BYTES_PER_DAY: u64 = 2_400_000;
@@ -64,4 +65,58 @@ async fn what_the_budget_leaves_out_is_skipped_and_taken_up_when_it_allows() {
         .await;
     assert_eq!(taken_up, newest);
     running.client.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_asks_for_much_does_not_use_up_what_sampling_needs() {
+    const BUCKET: u64 = 200_000;
+    let chain = shared(Chain::of(&[128]));
+    let node = Node::start(&chain, Behaviour::Honest).await;
+    let home = tempfile::tempdir().unwrap();
+    let config = Config { budget: Some((24 * BUCKET).try_into().unwrap()), ..impatient() };
+    let mut running = Running::start(config_for(&chain, 1, &[&node]), home.path(), config).await;
+    running.until_available([1]).await;
+    let (client, at) = (running.client.peer_id(), node.asked(1)[0]);
+    let sample = Request::Sample { height: 1, row: at.row, column: at.column, axis: at.axis as u8 };
+    let mut served = 0;
+    for _ in 0..300 {
+        match within(node.network.request(client, sample.clone())).await {
+            Ok(_) => served += 1,
+            Err(RequestError::Refused(Refusal::Busy)) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!((1..BUCKET / 2 / 1_000).contains(&served), "{served}");
+    let left = running.client.status().await.unwrap().budget.unwrap().left_bytes;
+    assert!(left > BUCKET / 2 - 20_000, "{left}");
+    // Whoever asks about fraud is told in any case.
+    assert!(within(node.network.request(client, Request::Frauds)).await.is_ok());
+    chain.write().unwrap().push(square(128, 2));
+    node.gossip_latest().await;
+    running
+        .until(|event| match event {
+            Event::Skipped { .. } => panic!("{event:?}"),
+            Event::Available { height: 2, .. } => Some(()),
+            _ => None,
+        })
+        .await;
+    running.client.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_budget_that_affords_no_block_is_refused() {
+    let chain = shared(Chain::of(&[2]));
+    let home = tempfile::tempdir().unwrap();
+    for (confidence, least) in [("99.9%", 864_000), ("1-2^-40", 3_456_000)] {
+        for (budget, starts) in [(least - 1, false), (least, true)] {
+            let budget = Some(u64::try_into(budget).unwrap());
+            let config = Config { budget, confidence: confidence.parse().unwrap(), ..impatient() };
+            let args = Args { network: config_for(&chain, 1, &[]), home: home.path().to_owned(), config };
+            match Client::start(args).await {
+                Ok((client, _)) => client.stop().await.unwrap(),
+                Err(StartError::Budget { least: told, .. }) => assert_eq!((told, starts), (least, false)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
 }

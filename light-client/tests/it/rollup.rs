@@ -152,3 +152,22 @@ async fn a_challenge_window_is_waited_for() {
     assert_eq!(short.unwrap().height(), 1);
     running.client.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_challenge_window_does_not_pass_while_the_machine_sleeps_even_if_asked_first_thing() {
+    let chain = shared(chain());
+    let node = Node::start(&chain, Behaviour::Honest).await;
+    let home = tempfile::tempdir().unwrap();
+    let config = impatient();
+    let clock = config.clock.clone();
+    let mut running = Running::start(config_for(&chain, 1, &[&node]), home.path(), config).await;
+    running.until_available(1..=5).await;
+    let window = Duration::from_secs(600);
+    for _ in 0..20 {
+        clock.jump(window);
+        let mut follow = running.client.follow(ours(), 1).unchallenged_for(window);
+        let early = tokio::time::timeout(Duration::from_millis(100), follow.next()).await;
+        assert!(early.is_err(), "{early:?}");
+    }
+    running.client.stop().await.unwrap();
+}

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use chain::HeaderHint;
-use light_client::{Client, Config, Event, Halt, HaltReason, http, resume};
+use light_client::{Client, Config, Event, Halt, HaltReason, ReadError, http, resume};
 use tokio::net::TcpListener;
 
 use crate::chain_of_blocks::{Chain, square};
-use crate::node::{Behaviour, Node, Running, config_for, impatient, shared};
+use crate::node::{Behaviour, Node, Running, config_for, impatient, shared, within};
 
 /// Settings of a client that asks witnesses often, or never.
 fn asking(every: Duration) -> Config {
@@ -103,6 +103,10 @@ async fn two_signed_chains_halt_the_client_until_its_operator_names_a_checkpoint
     running.until_available([5, 6]).await;
     let status = running.client.status().await.unwrap();
     assert_eq!((status.halted, status.height), (None, 6));
+    // Forgotten, and below the new checkpoint: nothing will ever be known of it.
+    let namespace = erasure::Namespace::from_user_id([1; 10]);
+    let lost = within(running.client.follow(namespace, 3).next()).await.unwrap_err();
+    assert!(matches!(lost, ReadError::Lost { height: 3 }), "{lost}");
     running.client.stop().await.unwrap();
 }
 
@@ -180,7 +184,7 @@ async fn a_witness_with_headers_that_nobody_signed_is_dropped_and_an_agreeing_on
             tokio::task::yield_now().await;
         }
     };
-    crate::node::within(agreed).await;
+    within(agreed).await;
     assert_eq!(running.client.status().await.unwrap().halted, None);
     running.client.stop().await.unwrap();
 }

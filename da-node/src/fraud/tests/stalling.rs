@@ -42,14 +42,14 @@ impl Provider for Scripted {
     }
 }
 
-struct Peer {
-    network: Network,
+pub(super) struct Peer {
+    pub(super) network: Network,
     script: Arc<Scripted>,
 }
 
 impl Peer {
     /// A peer that is connected to `honest`.
-    async fn of(
+    pub(super) async fn of(
         honest: &Honest,
         serves: &[Kind],
         says: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static,
@@ -81,11 +81,17 @@ impl Peer {
         .await;
     }
 
-    fn asked(&self, kind: Kind) -> usize {
-        self.script.asked.lock().unwrap().iter().filter(|request| request.kind() == kind).count()
+    /// What it was asked of this kind.
+    pub(super) fn asked_for(&self, kind: Kind) -> Vec<Request> {
+        let asked = self.script.asked.lock().unwrap();
+        asked.iter().filter(|request| request.kind() == kind).cloned().collect()
     }
 
-    async fn until_asked(&self, kind: Kind, times: usize) {
+    fn asked(&self, kind: Kind) -> usize {
+        self.asked_for(kind).len()
+    }
+
+    pub(super) async fn until_asked(&self, kind: Kind, times: usize) {
         within(async {
             while self.asked(kind) < times {
                 tokio::time::sleep(Duration::from_millis(10)).await;
