@@ -32,7 +32,7 @@ devnet: build ## Start the same network and keep it running
 
 .PHONY: test
 test: build ## Run every test that takes less than minutes
-	$(CARGO) test
+	$(CARGO) test --no-fail-fast
 
 .PHONY: test-long
 test-long: faults ## Run the tests that take minutes
