@@ -21,7 +21,8 @@ use chain::{
 use erasure::{CommittedSquare, OriginalSquare, Placement, RangeProof, SHARE_BYTES};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use network::{
-    Gossip, Kind, MAX_BODY_CHUNK_BYTES, MAX_RANGE_SHARES, Network, Offence, PeerId, Request, Topic,
+    Gossip, Kind, MAX_BODIES, MAX_BODIES_BYTES, MAX_BODY_CHUNK_BYTES, MAX_RANGE_SHARES, Network, Offence,
+    PeerId, Request, Topic,
 };
 use tendermint::Hash;
 use tokio::{
@@ -139,8 +140,15 @@ impl Round {
     }
 }
 
-/// Bodies of one transaction that are asked for together: 64 small ones take four round trips.
-const BODIES_AT_ONCE: usize = 16;
+/// Bodies of one transaction that are asked for at once, each by a request of its own.
+const BODIES_AT_ONCE: usize = 4;
+
+/// Bodies up to so many bytes are asked for together.
+const SMALL_BODY_BYTES: u64 = MAX_BODIES_BYTES / MAX_BODIES as u64;
+
+/// Transactions of a proposal that are asked for at once. Together with what is announced, a peer is asked for no more
+/// than it serves.
+const TRANSACTIONS_AT_ONCE: usize = 8;
 
 /// Length-prefixed transactions, the answer to [`Request::Transaction`].
 pub(crate) fn frame(transactions: impl IntoIterator<Item = Vec<u8>>) -> Bytes {
@@ -194,17 +202,16 @@ impl Fetcher {
     }
 
     /// All of `ids` in order, or those that no peer had.
-    pub(crate) async fn obtain_all(self: &Arc<Self>, ids: &[TxId]) -> Result<Vec<Candidate>, Vec<TxId>> {
-        let mut tasks = JoinSet::new();
-        for (at, id) in ids.iter().copied().enumerate() {
-            let fetcher = self.clone();
-            tasks.spawn(async move { (at, fetcher.obtain(id, None).await) });
-        }
+    pub(crate) async fn obtain_all(&self, ids: &[TxId]) -> Result<Vec<Candidate>, Vec<TxId>> {
         let mut found: Vec<Option<Candidate>> = vec![None; ids.len()];
-        while let Some(done) = tasks.join_next().await {
-            if let Ok((at, candidate)) = done {
-                found[at] = candidate;
-            }
+        let fetches: Vec<BoxFuture<'_, _>> = ids
+            .iter()
+            .enumerate()
+            .map(|(at, id)| self.obtain(*id, None).map(move |c| (at, c)).boxed())
+            .collect();
+        let mut fetched = stream::iter(fetches).buffer_unordered(TRANSACTIONS_AT_ONCE);
+        while let Some((at, candidate)) = fetched.next().await {
+            found[at] = candidate;
         }
         let missing: Vec<_> =
             ids.iter().zip(&found).filter(|(_, f)| f.is_none()).map(|(id, _)| *id).collect();
@@ -239,20 +246,65 @@ impl Fetcher {
     }
 
     async fn with_bodies(&self, transaction: Arc<VerifiedTransaction>, first: PeerId) -> Option<Candidate> {
-        let bodies: Vec<BoxFuture<'_, _>> =
-            transaction.openings().map(|(header, kzg)| self.body(header, kzg, first).boxed()).collect();
+        let given = self.small_bodies(transaction.blobs(), first).await;
+        let bodies: Vec<BoxFuture<'_, _>> = transaction
+            .openings()
+            .zip(given)
+            .map(|((header, kzg), given)| self.body(header, kzg, first, given).boxed())
+            .collect();
         let blobs =
             stream::iter(bodies).buffered(BODIES_AT_ONCE).map(|body| body.ok_or(())).try_collect().await;
         Candidate::new(transaction.clone(), blobs.ok()?)
     }
 
-    async fn body(&self, header: &BlobHeader, kzg: &[KzgOpening], first: PeerId) -> Option<Arc<CheckedBlob>> {
+    /// For each blob what a peer gives of it: of the small ones that are not here, if it has them all.
+    async fn small_bodies(&self, blobs: &[BlobHeader], peer: PeerId) -> Vec<Option<Vec<u8>>> {
+        let mut given = vec![None; blobs.len()];
+        let is_wanted = |blob: &BlobHeader| {
+            blob.len <= SMALL_BODY_BYTES && self.node.pool.body(&blob.commitment).is_none()
+        };
+        let wanted: Vec<usize> = (0..blobs.len()).filter(|at| is_wanted(&blobs[*at])).collect();
+        for group in wanted.chunks(MAX_BODIES) {
+            let commitments = group.iter().map(|at| blobs[*at].commitment).collect();
+            let Ok(mut bytes) = self.network.request(peer, Request::Bodies { commitments }).await else {
+                break;
+            };
+            if bytes.len() as u64 != group.iter().map(|at| blobs[*at].len).sum::<u64>() {
+                self.network.report(peer, Offence::WrongProof).await;
+                break;
+            }
+            for at in group {
+                given[*at] = Some(bytes.split_to(blobs[*at].len as usize).to_vec());
+            }
+        }
+        given
+    }
+
+    /// A blob's bytes, of the pool, those that `first` gave, or those that a peer has.
+    async fn body(
+        &self,
+        header: &BlobHeader,
+        kzg: &[KzgOpening],
+        first: PeerId,
+        given: Option<Vec<u8>>,
+    ) -> Option<Arc<CheckedBlob>> {
         if let Some(known) = self.node.pool.body(&header.commitment).filter(|known| known.header() == header)
         {
             return Some(known);
         }
-        for peer in self.peers(Kind::Body, Some(first)) {
-            let Some(bytes) = self.body_bytes(header, peer).await else { continue };
+        let mut given = given.map(|bytes| (first, bytes));
+        let mut peers = self.peers(Kind::Body, Some(first)).into_iter();
+        loop {
+            let (peer, bytes) = match given.take() {
+                Some(given) => given,
+                None => {
+                    let peer = peers.next()?;
+                    match self.body_bytes(header, peer).await {
+                        Some(bytes) => (peer, bytes),
+                        None => continue,
+                    }
+                }
+            };
             let (header, kzg) = (header.clone(), kzg.to_vec());
             let checked =
                 tokio::task::spawn_blocking(move || CheckedBlob::check(&header, &kzg, bytes.into())).await;
@@ -265,7 +317,6 @@ impl Fetcher {
                 Ok(Err(_)) | Err(_) => return None,
             }
         }
-        None
     }
 
     async fn body_bytes(&self, header: &BlobHeader, peer: PeerId) -> Option<Vec<u8>> {

@@ -6,7 +6,7 @@ use blob_api::BlobName;
 use bytes::Bytes;
 use chain::{Height, TxId};
 use erasure::{Axis, CommittedSquare, Coordinates};
-use network::{Answer, PeerId, Provider, Refusal, Request};
+use network::{Answer, MAX_BODIES_BYTES, PeerId, Provider, Refusal, Request};
 
 use crate::{fetch::frame, node::Node, storage::StoreError};
 
@@ -44,6 +44,7 @@ impl Serve {
             Request::Headers { .. }
             | Request::Transaction { .. }
             | Request::Body { .. }
+            | Request::Bodies { .. }
             | Request::Fraud { .. }
             | Request::Frauds
             | Request::Cells { .. } => return,
@@ -123,6 +124,19 @@ impl Serve {
         Ok(bytes.slice(offset as usize..end as usize))
     }
 
+    /// Only what waits: a body of a block is one of many, and its list is long.
+    fn bodies(&self, commitments: &[[u8; 32]]) -> Answer {
+        let mut all = Vec::new();
+        for commitment in commitments {
+            let blob = self.0.pool.body(commitment).ok_or(Refusal::NotFound)?;
+            all.extend_from_slice(blob.bytes());
+            if all.len() as u64 > MAX_BODIES_BYTES {
+                return Err(Refusal::Malformed);
+            }
+        }
+        Ok(all.into())
+    }
+
     fn index(&self, height: Height) -> Answer {
         let (_, index) = self.0.store.index(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
         Ok(index.encode().into())
@@ -154,6 +168,7 @@ impl Provider for Serve {
             Request::Headers { from, count } => self.headers(from, count),
             Request::Transaction { ids } => self.transactions(&ids),
             Request::Body { commitment, offset, len } => self.body(&commitment, offset, len),
+            Request::Bodies { commitments } => self.bodies(&commitments),
             Request::Fraud { proof, offset, len } => self.0.frauds.chunk(&proof, offset, len),
             Request::Frauds => {
                 let notices = self.0.frauds.notices();

@@ -53,7 +53,8 @@ pub use libp2p::{
 pub use metrics::{Metrics, Traffic};
 pub use peers::{Offence, PeerInfo};
 pub use request::{
-    Answer, Kind, MAX_BODY_CHUNK_BYTES, MAX_CELLS, MAX_FRAUD_CHUNK_BYTES, MAX_FRAUDS, MAX_HEADERS,
-    MAX_RANGE_SHARES, MAX_TRANSACTION_IDS, OutOfBounds, Provider, Refusal, Request, ServesNothing,
+    Answer, Kind, MAX_BODIES, MAX_BODIES_BYTES, MAX_BODY_CHUNK_BYTES, MAX_CELLS, MAX_FRAUD_CHUNK_BYTES,
+    MAX_FRAUDS, MAX_HEADERS, MAX_RANGE_SHARES, MAX_TRANSACTION_IDS, OutOfBounds, Provider, Refusal, Request,
+    ServesNothing,
 };
 pub use wire::WireError;

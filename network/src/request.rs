@@ -18,6 +18,10 @@ pub const MAX_HEADERS: u32 = 64;
 pub const MAX_TRANSACTION_IDS: usize = 256;
 /// Most bytes that one [`Request::Body`] asks for.
 pub const MAX_BODY_CHUNK_BYTES: u32 = 1 << 20;
+/// Most bodies that one [`Request::Bodies`] asks for.
+pub const MAX_BODIES: usize = 64;
+/// Most bytes of all bodies that one [`Request::Bodies`] asks for.
+pub const MAX_BODIES_BYTES: u64 = 1 << 20;
 /// Most bytes that one [`Request::Fraud`] asks for.
 pub const MAX_FRAUD_CHUNK_BYTES: u32 = 1 << 20;
 /// Most announcements that answer [`Request::Frauds`].
@@ -92,6 +96,12 @@ pub enum Request {
         /// How many, 1 to [`MAX_BODY_CHUNK_BYTES`].
         len: u32,
     },
+    /// Several small blobs' bytes, one after another: the asker knows their lengths, at most
+    /// [`MAX_BODIES_BYTES`] together. Refused if one is missing.
+    Bodies {
+        /// Blob commitments, 1 to [`MAX_BODIES`].
+        commitments: Vec<[u8; 32]>,
+    },
     /// A chunk of a fraud proof; see [`FraudNotice`](crate::FraudNotice).
     Fraud {
         /// [`fraud_proof_hash`](crate::fraud_proof_hash).
@@ -122,6 +132,7 @@ pub enum Kind {
     Headers,
     Transaction,
     Body,
+    Bodies,
     Fraud,
     Frauds,
     Cells,
@@ -198,6 +209,7 @@ impl Request {
             Self::Headers { .. } => Kind::Headers,
             Self::Transaction { .. } => Kind::Transaction,
             Self::Body { .. } => Kind::Body,
+            Self::Bodies { .. } => Kind::Bodies,
             Self::Fraud { .. } => Kind::Fraud,
             Self::Frauds => Kind::Frauds,
             Self::Cells { .. } => Kind::Cells,
@@ -224,6 +236,9 @@ impl Request {
             Self::Headers { count, .. } => within("count", 1, u64::from(MAX_HEADERS), u64::from(*count)),
             Self::Transaction { ids } => within("ids", 1, MAX_TRANSACTION_IDS as u64, ids.len() as u64),
             Self::Body { len, .. } => within("len", 1, u64::from(MAX_BODY_CHUNK_BYTES), u64::from(*len)),
+            Self::Bodies { commitments } => {
+                within("commitments", 1, MAX_BODIES as u64, commitments.len() as u64)
+            }
             Self::Fraud { len, .. } => within("len", 1, u64::from(MAX_FRAUD_CHUNK_BYTES), u64::from(*len)),
         }
     }
@@ -235,7 +250,7 @@ fn within(field: &'static str, min: u64, max: u64, got: u64) -> Result<(), OutOf
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Sample,
         Self::Line,
         Self::Range,
@@ -244,6 +259,7 @@ impl Kind {
         Self::Headers,
         Self::Transaction,
         Self::Body,
+        Self::Bodies,
         Self::Fraud,
         Self::Frauds,
         Self::Cells,
@@ -261,6 +277,7 @@ impl Kind {
             Self::Headers => "headers",
             Self::Transaction => "transaction",
             Self::Body => "body",
+            Self::Bodies => "bodies",
             Self::Fraud => "fraud",
             Self::Frauds => "frauds",
             Self::Cells => "cells",
@@ -272,6 +289,7 @@ impl Kind {
     pub const fn max_request_bytes(self) -> usize {
         match self {
             Self::Transaction => MAX_TRANSACTION_IDS * 32 + 8,
+            Self::Bodies => MAX_BODIES * 32 + 8,
             _ => 64,
         }
     }
@@ -292,6 +310,7 @@ impl Kind {
             Self::Headers => 4 << 20,
             Self::Transaction => 2 << 20,
             Self::Body => MAX_BODY_CHUNK_BYTES as usize + 64,
+            Self::Bodies => MAX_BODIES_BYTES as usize + 64,
             Self::Fraud => MAX_FRAUD_CHUNK_BYTES as usize + 64,
             Self::Frauds => MAX_FRAUDS * FraudNotice::BYTES,
             Self::Cells => MAX_CELLS * CELL_BYTES,

@@ -107,10 +107,10 @@ struct HeadersMessage {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct TransactionMessage {
-    /// Ids, one after the other.
+struct HashesMessage {
+    /// One after the other.
     #[prost(bytes = "bytes", tag = "1")]
-    ids: Bytes,
+    hashes: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -173,7 +173,10 @@ pub(crate) fn encode_request(request: &Request) -> Bytes {
             HeaderMessage { height: *height, known }.encode_to_vec()
         }
         Request::Headers { from, count } => HeadersMessage { from: *from, count: *count }.encode_to_vec(),
-        Request::Transaction { ids } => TransactionMessage { ids: ids.concat().into() }.encode_to_vec(),
+        Request::Transaction { ids } => HashesMessage { hashes: ids.concat().into() }.encode_to_vec(),
+        Request::Bodies { commitments } => {
+            HashesMessage { hashes: commitments.concat().into() }.encode_to_vec()
+        }
         Request::Body { commitment, offset, len } => {
             BodyMessage { commitment: Bytes::copy_from_slice(commitment), offset: *offset, len: *len }
                 .encode_to_vec()
@@ -220,16 +223,12 @@ pub(crate) fn decode_request(kind: Kind, bytes: impl Buf) -> Result<Request, Wir
             Request::Headers { from: message.from, count: message.count }
         }
         Kind::Transaction => {
-            let ids = TransactionMessage::decode(bytes)?.ids;
-            let (ids, rest) = ids.as_chunks::<32>();
-            if !rest.is_empty() {
-                return Err(WireError::Length {
-                    field: "ids",
-                    expected: "a multiple of 32",
-                    got: ids.len() * 32 + rest.len(),
-                });
-            }
-            Request::Transaction { ids: ids.to_vec() }
+            let ids = hashes("ids", &HashesMessage::decode(bytes)?.hashes)?;
+            Request::Transaction { ids }
+        }
+        Kind::Bodies => {
+            let commitments = hashes("commitments", &HashesMessage::decode(bytes)?.hashes)?;
+            Request::Bodies { commitments }
         }
         Kind::Body => {
             let message = BodyMessage::decode(bytes)?;
@@ -254,6 +253,14 @@ pub(crate) fn decode_request(kind: Kind, bytes: impl Buf) -> Result<Request, Wir
 
 fn hash(field: &'static str, bytes: &[u8]) -> Result<[u8; 32], WireError> {
     bytes.try_into().map_err(|_| WireError::Length { field, expected: "32", got: bytes.len() })
+}
+
+fn hashes(field: &'static str, bytes: &[u8]) -> Result<Vec<[u8; 32]>, WireError> {
+    let (hashes, rest) = bytes.as_chunks::<32>();
+    if rest.is_empty() {
+        return Ok(hashes.to_vec());
+    }
+    Err(WireError::Length { field, expected: "a multiple of 32", got: bytes.len() })
 }
 
 pub(crate) fn encode_answer(answer: Answer) -> Bytes {
@@ -291,7 +298,7 @@ fn narrow_u8(field: &'static str, got: u32) -> Result<u8, WireError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test panics")]
     use super::*;
-    use crate::request::{MAX_BODY_CHUNK_BYTES, MAX_FRAUD_CHUNK_BYTES, MAX_TRANSACTION_IDS};
+    use crate::request::{MAX_BODIES, MAX_BODY_CHUNK_BYTES, MAX_FRAUD_CHUNK_BYTES, MAX_TRANSACTION_IDS};
 
     fn largest(kind: Kind) -> Request {
         match kind {
@@ -303,6 +310,7 @@ mod tests {
             Kind::Headers => Request::Headers { from: u64::MAX, count: 64 },
             Kind::Transaction => Request::Transaction { ids: vec![[7; 32]; MAX_TRANSACTION_IDS] },
             Kind::Body => Request::Body { commitment: [9; 32], offset: u64::MAX, len: MAX_BODY_CHUNK_BYTES },
+            Kind::Bodies => Request::Bodies { commitments: vec![[7; 32]; MAX_BODIES] },
             Kind::Fraud => Request::Fraud { proof: [9; 32], offset: u32::MAX, len: MAX_FRAUD_CHUNK_BYTES },
             Kind::Frauds => Request::Frauds,
             Kind::Cells => Request::Cells { height: u64::MAX },
@@ -357,8 +365,10 @@ mod tests {
             decode_request(Kind::Sample, row.encode_to_vec().as_slice()),
             Err(WireError::Number { got: 65_536, .. })
         ));
-        for (kind, bytes) in [(Kind::Transaction, 33), (Kind::Body, 31), (Kind::Fraud, 33)] {
-            let message = TransactionMessage { ids: vec![0; bytes].into() };
+        for (kind, bytes) in
+            [(Kind::Transaction, 33), (Kind::Body, 31), (Kind::Bodies, 31), (Kind::Fraud, 33)]
+        {
+            let message = HashesMessage { hashes: vec![0; bytes].into() };
             assert!(matches!(
                 decode_request(kind, message.encode_to_vec().as_slice()),
                 Err(WireError::Length { got, .. }) if got == bytes

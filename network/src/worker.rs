@@ -366,6 +366,7 @@ impl Worker {
             BehaviourEvent::Headers(event) => self.on_exchange(Kind::Headers, event),
             BehaviourEvent::Transaction(event) => self.on_exchange(Kind::Transaction, event),
             BehaviourEvent::Body(event) => self.on_exchange(Kind::Body, event),
+            BehaviourEvent::Bodies(event) => self.on_exchange(Kind::Bodies, event),
             BehaviourEvent::Fraud(event) => self.on_exchange(Kind::Fraud, event),
             BehaviourEvent::Frauds(event) => self.on_exchange(Kind::Frauds, event),
             BehaviourEvent::Cells(event) => self.on_exchange(Kind::Cells, event),

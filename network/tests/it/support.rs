@@ -114,6 +114,7 @@ pub(crate) fn request(kind: Kind) -> Request {
         Kind::Headers => Request::Headers { from: 1, count: 64 },
         Kind::Transaction => Request::Transaction { ids: vec![[1; 32], [2; 32]] },
         Kind::Body => Request::Body { commitment: [3; 32], offset: 1 << 20, len: 1 << 20 },
+        Kind::Bodies => Request::Bodies { commitments: vec![[1; 32], [3; 32]] },
         Kind::Fraud => Request::Fraud { proof: [4; 32], offset: 1 << 20, len: 1 << 20 },
         Kind::Frauds => Request::Frauds,
         Kind::Cells => Request::Cells { height: 1 },

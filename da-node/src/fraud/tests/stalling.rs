@@ -212,3 +212,41 @@ async fn bodies_of_what_cannot_be_paid_are_fetched_for_a_proposal_only() {
         peer.network.stop().await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_bodies_come_in_one_answer_and_a_false_one_is_had_from_another_peer() {
+    let chain = TestChain::new(CHAIN);
+    let honest = Honest::start(&chain.genesis).await;
+    let bodies: Vec<Vec<u8>> = (0..64).map(|at| vec![at; 478]).collect();
+    let blobs = bodies.iter().map(|bytes| blob(2, bytes.clone())).collect();
+    let candidate = chain.transaction(1, 1, 50, blobs);
+    let transaction = candidate.transaction().clone();
+    let says = move |falsified: usize| {
+        let (transaction, mut bodies) = (transaction.clone(), bodies.clone());
+        let whole = bodies.clone();
+        bodies[falsified.min(63)][0] ^= u8::from(falsified < 64);
+        move |request: &Request| match request {
+            Request::Transaction { .. } => Some(Ok(frame([transaction.transaction().encode()]))),
+            Request::Bodies { .. } => Some(Ok(bodies.concat().into())),
+            Request::Body { commitment, .. } => {
+                let asked = transaction.blobs().iter().position(|blob| blob.commitment == *commitment)?;
+                Some(Ok(whole[asked].clone().into()))
+            }
+            _ => None,
+        }
+    };
+    let kinds = [Kind::Transaction, Kind::Body, Kind::Bodies];
+    let liar = Peer::of(&honest, &kinds, says(40)).await;
+    let other = Peer::of(&honest, &[Kind::Body], says(64)).await;
+    let id = candidate.transaction().id();
+    let obtained = within(honest.fetcher.obtain(id, Some(liar.network.id()))).await.unwrap();
+    assert_eq!(obtained.transaction().id(), id);
+    // The liar is banned for it, and the other is asked for the one.
+    assert_eq!((liar.asked(Kind::Bodies), liar.asked(Kind::Body)), (1, 0));
+    assert_eq!(other.asked(Kind::Body), 1);
+    liar.network.stop().await.unwrap();
+
+    let truthful = Peer::of(&honest, &kinds, says(64)).await;
+    assert!(within(honest.fetcher.obtain(id, Some(truthful.network.id()))).await.is_some());
+    assert_eq!((truthful.asked(Kind::Bodies), truthful.asked(Kind::Body)), (1, 0));
+}
