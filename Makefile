@@ -39,7 +39,7 @@ test-long: faults ## Run the tests that take minutes
 
 .PHONY: faults
 faults: build ## Cause every fault of docs/faults.md on separate machines in namespaces, and write what happened into it
-	$(CARGO) build --package da-node --example misbehave
+	$(CARGO) build --package da-node --example misbehave --example crash
 	$(CARGO) test --package da-node --test it -- --ignored --test-threads=1 faults::
 
 .PHONY: lint

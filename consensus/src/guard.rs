@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use tendermint::crypto::{Sha256 as _, default::Sha256};
+use tracing::trace;
 
 /// The kinds of message that must not be signed twice in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +129,9 @@ impl Guard {
         }
         let mut next = *marks;
         next[step as usize] = Some(mark);
+        trace!(height, round, "recording a signature");
         self.write(&next).map_err(|source| GuardError::Io { path: self.path.clone(), source })?;
+        trace!(height, round, "signature recorded");
         *marks = next;
         Ok(())
     }

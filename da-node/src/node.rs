@@ -295,6 +295,7 @@ impl Node {
         square: Option<&CommittedSquare>,
     ) -> Result<Arc<ValidBlock>, NodeError> {
         self.metrics.timed(Stage::Store, || self.store.put_candidate(&valid, square))?;
+        tracing::trace!(height = %valid.block.header.height, "candidate stored");
         let valid = Arc::new(valid);
         self.valid().insert(valid.block.header.hash(), valid.clone());
         Ok(valid)
@@ -327,6 +328,7 @@ impl Node {
         let draft =
             self.metrics.timed(Stage::Build, build).map_err(|error| NodeError::Rule { height, error })?;
         self.metrics.timed(Stage::Store, || self.store.put_undecided_square(height, draft.square()))?;
+        tracing::trace!(height, "square stored");
         Ok(draft)
     }
 
@@ -409,7 +411,9 @@ impl Node {
         let valid = self.decided(height, header)?;
         let market = self.market.next(&valid);
         self.store.put_market(&market)?;
+        tracing::trace!(height, "market stored");
         self.metrics.timed(Stage::Commit, || self.store.commit_block(&valid, &commit))?;
+        tracing::trace!(height, "block stored");
         match &valid.square {
             Some(square) => self.serve(height, square.clone()),
             None => {

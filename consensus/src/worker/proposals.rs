@@ -12,7 +12,7 @@ use arc_malachitebft_engine::util::streaming::StreamContent;
 use bytes::Bytes;
 use ractor::RpcReplyPort;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, trace, warn};
 
 use super::{Ctx, Done, Worker};
 use crate::app::{Application, MAX_PAYLOAD_BYTES, Verdict};
@@ -177,5 +177,7 @@ pub(super) fn proposed_value(entry: &Entry, round: Round, validity: Validity) ->
 
 pub(super) async fn store(app: &dyn Application, entry: &Entry) -> Result<(), Error> {
     let stored = app.store_undecided(entry.part.height.to_block(), entry.part.to_wire()).await;
-    stored.map_err(Error::application("store_undecided"))
+    stored.map_err(Error::application("store_undecided"))?;
+    trace!(height = %entry.part.height, "payload stored");
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Stdio},
     time::{Duration, Instant},
@@ -18,7 +19,7 @@ use netlab::Lab;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::sleep};
 
-use crate::support::{blob, bytes, eventually, light_block};
+use crate::support::{blob, bytes, eventually, light_block, namespace};
 
 /// Validators; the misbehaving or failing one is the last.
 pub(crate) const VALIDATORS: usize = 4;
@@ -51,6 +52,16 @@ impl ProposerFault {
             Self::Skew => "skew",
         }
     }
+}
+
+/// What a process ends with that gives itself up.
+const SIGABRT: i32 = 6;
+
+/// A program of the crate's examples.
+fn example(name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_da-node")).with_file_name("examples").join(name);
+    assert!(program.exists(), "{} is not built: cargo build --examples", program.display());
+    program
 }
 
 /// How blocks came.
@@ -149,24 +160,55 @@ impl Field {
     }
 
     fn spawn(&self, number: usize, host: usize) -> Child {
-        let honest = Path::new(env!("CARGO_BIN_EXE_da-node"));
         let home = self.home(number).path("").display().to_string();
-        let log = File::options().create(true).append(true).open(self.log(number)).unwrap();
-        let mut command = match self.fault.filter(|_| number == VALIDATORS) {
-            Some(fault) => {
-                let program = honest.with_file_name("examples").join("misbehave");
-                assert!(program.exists(), "{} is not built: cargo build --examples", program.display());
-                let mut command = self.lab.hosts[host - 1].command(program.to_str().unwrap());
-                command.args([fault.name(), &home]);
-                command
-            }
+        match self.fault.filter(|_| number == VALIDATORS) {
+            Some(fault) => self.spawn_program(number, host, &example("misbehave"), &[fault.name(), &home]),
             None => {
-                let mut command = self.lab.hosts[host - 1].command(honest.to_str().unwrap());
-                command.args(["--log-json", "run", "--home", &home, "--until-stdin-closes"]);
-                command
+                let arguments = ["--log-json", "run", "--home", &home, "--until-stdin-closes"];
+                self.spawn_program(number, host, Path::new(env!("CARGO_BIN_EXE_da-node")), &arguments)
             }
-        };
-        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+        }
+    }
+
+    fn spawn_program(&self, number: usize, host: usize, program: &Path, arguments: &[&str]) -> Child {
+        let log = File::options().create(true).append(true).open(self.log(number)).unwrap();
+        let mut command = self.lab.hosts[host - 1].command(program.to_str().unwrap());
+        command.args(arguments).stdin(Stdio::piped());
+        command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+    }
+
+    /// Starts a validator that dies when it reaches `step` for the `count`-th time, and waits until it has.
+    pub(super) async fn crash(&mut self, number: usize, step: &str, count: u32) {
+        let home = self.home(number).path("").display().to_string();
+        let mut node =
+            self.spawn_program(number, number, &example("crash"), &[step, &count.to_string(), &home]);
+        let died = eventually(PATIENCE, &format!("'{step}'"), async || node.try_wait().unwrap()).await;
+        assert_eq!(died.signal(), Some(SIGABRT), "{died}: {step}");
+    }
+
+    /// Waits until a validator has the block that all others have by now.
+    pub(super) async fn catches_up(&self, number: usize) -> Duration {
+        let (started, tip, api) = (Instant::now(), self.height().await, self.api(number));
+        eventually(PATIENCE, &format!("v{number} to reach {tip}"), async || {
+            height_of(&api).await.is_ok_and(|height| height >= tip).then_some(())
+        })
+        .await;
+        started.elapsed()
+    }
+
+    /// Reads the namespace of the load at every height from a validator.
+    pub(super) async fn has_all(&self, number: usize) {
+        let client = self.client(&[number]).await;
+        for height in 2..=self.height().await {
+            eventually(PATIENCE, &format!("block {height} at v{number}"), async || {
+                let list = client.list(height, namespace(1)).await.ok()?;
+                match list.entries().first() {
+                    Some(entry) => client.get(entry.commitment).await.ok().map(|_| ()),
+                    None => Some(()),
+                }
+            })
+            .await;
+        }
     }
 
     /// Kills a validator as a power cut would.

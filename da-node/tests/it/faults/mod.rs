@@ -188,6 +188,51 @@ fn one_key_on_two_machines() {
     });
 }
 
+/// Steps of a height, in order, by the log events that stand between its writes and messages.
+const STEPS: [&str; 12] = [
+    "square stored",
+    "payload stored",
+    "candidate stored",
+    "recording a signature",
+    "signature recorded",
+    "Wrote log entry",
+    "Flushed WAL to disk",
+    "Published message",
+    "decided",
+    "market stored",
+    "block stored",
+    "block committed",
+];
+
+#[test]
+#[ignore = "minutes: make faults"]
+fn killed_at_every_step_of_a_height() {
+    alone("faults::killed_at_every_step_of_a_height", async || {
+        let mut field = Field::start(None).await;
+        let mut longest = Duration::ZERO;
+        for (at, step) in STEPS.into_iter().enumerate() {
+            field.kill(4);
+            // One in the middle of what a validator does, whatever it did first after its start.
+            field.crash(4, step, 5 + at as u32 % 3).await;
+            field.run(4);
+            longest = longest.max(field.catches_up(4).await);
+        }
+        let signed_twice = field.counted("equivocation_votes_total").await
+            + field.counted("equivocation_proposals_total").await;
+        assert_eq!(signed_twice, 0.0, "signatures of one round that differ");
+        field.agree().await;
+        field.has_all(4).await;
+        record(
+            &format!(
+                "one validator dies at each of {} steps of a height, and comes back each time",
+                STEPS.len()
+            ),
+            "nothing signed twice, no decided block lost, no gap in what it keeps",
+            &format!("signed nothing twice, has every block, caught up within {longest:.1?}"),
+        );
+    });
+}
+
 #[test]
 #[ignore = "minutes: make faults"]
 fn partition_of_two_and_two() {
