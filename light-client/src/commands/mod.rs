@@ -23,7 +23,7 @@ const STATUS_ADDR: &str = "127.0.0.1:26680";
 #[derive(Debug, Parser)]
 #[command(name = "light-client", version)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (status) a block is unavailable, or\n    the client follows no further.\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 (status) a block is unavailable, or\n    the client follows no further. A client that does stays up, to show why and to serve the proof.\n\
     Logs go to stderr; RUST_LOG sets their level, for example RUST_LOG=light_client=debug."
 )]
 pub(crate) struct Cli {

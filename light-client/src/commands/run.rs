@@ -49,8 +49,9 @@ pub(crate) struct Args {
     /// WEFT_CHAIN and WEFT_HEIGHT in its environment.
     #[arg(long, value_name = "COMMAND")]
     on_alarm: Option<String>,
-    /// An http:// address that every alarm is posted to, as JSON.
-    #[arg(long, value_name = "URL")]
+    /// An http:// address that every alarm is posted to, as JSON. This program speaks no https: for that, use
+    /// --on-alarm 'curl --fail --data-binary @- https://…'.
+    #[arg(long, value_name = "URL", value_parser = webhook)]
     alarm_webhook: Option<String>,
     /// Address to listen on, for example /ip4/0.0.0.0/udp/7070/quic-v1; may be given again.
     /// Without one, samples are served over the connections that this client opened.
@@ -63,6 +64,14 @@ pub(crate) struct Args {
     /// Stop, too, when standard input ends: for a supervisor that may die.
     #[arg(long)]
     until_stdin_closes: bool,
+}
+
+/// Refused before it is needed: an alarm would be too late to learn that nobody can be told of it.
+fn webhook(text: &str) -> Result<String, &'static str> {
+    match text.strip_prefix("http://") {
+        Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
+        _ => Err("write http://…; for https, --on-alarm 'curl --fail --data-binary @- https://…'"),
+    }
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {

@@ -1,15 +1,11 @@
 //! The command itself, in a process of its own.
 
-use std::process::Stdio;
-
 use light_client::Status;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::chain_of_blocks::{Chain, square};
-use crate::node::{Behaviour, Node, config_for, shared, within};
-
-const LIGHT_CLIENT: &str = env!("CARGO_BIN_EXE_light-client");
+use crate::node::{Behaviour, Node, config_for, shared};
+use crate::process::{LIGHT_CLIENT, Process, call};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn run_samples_full_blocks_in_little_memory_and_status_shows_it() {
@@ -20,35 +16,13 @@ async fn run_samples_full_blocks_in_little_memory_and_status_shows_it() {
     }
     let chain = shared(blocks);
     let node = Node::start(&chain, Behaviour::Honest).await;
-    let home = tempfile::tempdir().unwrap();
-    let network = home.path().join("network.toml");
-    let config = config_for(&chain, 1, &[&node]);
-    std::fs::write(&network, toml::to_string(&config).unwrap()).unwrap();
-    let light_home = home.path().join("light");
-    let mut child = Command::new(LIGHT_CLIENT)
-        .args(["run", "--status-addr", "127.0.0.1:0", "--network"])
-        .arg(&network)
-        .arg("--home")
-        .arg(&light_home)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = within(lines.next_line()).await.unwrap().unwrap();
-    let url = line.strip_prefix("status: ").unwrap().to_owned();
-    let address = std::fs::read_to_string(light_home.join("status-addr")).unwrap();
-    assert_eq!(url, format!("http://{}/status", address.trim()));
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::run(&config_for(&chain, 1, &[&node]), dir.path(), &[]).await;
+    let address_file = dir.path().join("light/status-addr");
+    let address = std::fs::read_to_string(&address_file).unwrap();
+    assert_eq!(process.url, format!("http://{}/status", address.trim()));
 
-    let status: Status = within(async {
-        loop {
-            let status: Status = reqwest::get(&url).await.unwrap().json().await.unwrap();
-            if status.blocks_sampled == 20 {
-                return status;
-            }
-        }
-    })
-    .await;
+    let status = process.until(|status| status.blocks_sampled == 20).await;
     println!(
         "{} bytes resident, {} bytes on the wire a block",
         status.resident_bytes, status.wire_bytes.per_block
@@ -57,15 +31,13 @@ async fn run_samples_full_blocks_in_little_memory_and_status_shows_it() {
     assert!(status.wire_bytes.per_block < 48 * 1024, "{:?}", status.wire_bytes);
     assert!(status.confidence.unwrap() > 0.999);
 
-    let shown = output(Command::new(LIGHT_CLIENT).args(["status", "--url", &url])).await;
+    let shown = output(Command::new(LIGHT_CLIENT).args(["status", "--url", &process.url])).await;
     assert!(shown.contains("weft-test at height 20, 1 peers"), "{shown}");
-    let json = output(Command::new(LIGHT_CLIENT).args(["status", "--json", "--url", &url])).await;
+    let json = output(Command::new(LIGHT_CLIENT).args(["status", "--json", "--url", &process.url])).await;
     assert_eq!(serde_json::from_str::<Status>(&json).unwrap().blocks_sampled, 20);
 
-    let id = child.id().unwrap().to_string();
-    assert!(Command::new("kill").arg(id).status().await.unwrap().success());
-    assert!(within(child.wait()).await.unwrap().success());
-    assert!(!light_home.join("status-addr").exists());
+    assert!(process.stop().await.success());
+    assert!(!address_file.exists());
 }
 
 #[tokio::test]
@@ -109,12 +81,14 @@ async fn mistakes_are_explained() {
     assert!(refused(&run).await.contains("--network /nowhere: cannot read it"));
     let certain = [&run[..], &["--confidence", "1"]].concat();
     assert!(refused(&certain).await.contains("write 0.999, 99.9% or 1-2^-20"));
+    let encrypted = [&run[..], &["--alarm-webhook", "https://example.org/alarm"]].concat();
+    assert!(refused(&encrypted).await.contains("write http://…; for https, --on-alarm"));
     let text = refused(&["status", "--url", "http://127.0.0.1:1"]).await;
     assert!(text.contains("no light client answers there"), "{text}");
 }
 
 async fn output(command: &mut Command) -> String {
-    let output = within(command.output()).await.unwrap();
+    let output = call(command).await;
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }

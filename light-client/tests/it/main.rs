@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
+mod accuser;
 mod adversary;
 mod alarms;
 mod binary;
@@ -9,8 +10,10 @@ mod budget;
 mod chain_of_blocks;
 mod following;
 mod fraud;
+mod halting;
 mod link;
 mod node;
+mod process;
 mod restart;
 mod rollup;
 mod sampling;
