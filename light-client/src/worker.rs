@@ -90,10 +90,14 @@ pub(crate) struct Worker {
     failures: u32,
     poll_at: Millis,
     hint: Option<Hint>,
+    following_stranger: bool,
+    stranger_hint: Option<Hint>,
     gaps: Vec<Gap>,
     stepping: bool,
     step_at: Millis,
     turn: usize,
+    /// Peers that led to no header, and until when they are asked only if there is nobody else.
+    stalled: BTreeMap<PeerId, Millis>,
     /// Who led to the trusted header.
     source: Option<PeerId>,
     /// The last header that a witness had, too.
@@ -101,6 +105,8 @@ pub(crate) struct Worker {
     /// The height of the last one that a witness had since the start.
     witnessed: Option<u64>,
     witnessing: bool,
+    /// Whether a peer is asked that hinted at another header than the verified one.
+    suspecting: bool,
     witness_at: Millis,
 
     // Sampling.
@@ -171,6 +177,7 @@ impl Worker {
             source: None,
             witnessed: None,
             witnessing: false,
+            suspecting: false,
             witness_at: Millis::default(),
             budget,
             charged: 0,
@@ -179,10 +186,13 @@ impl Worker {
             failures: 0,
             poll_at: Millis::default(),
             hint: None,
+            following_stranger: false,
+            stranger_hint: None,
             gaps: Vec::new(),
             stepping: false,
             step_at: Millis::default(),
             turn: 0,
+            stalled: BTreeMap::new(),
             samplers: BTreeMap::new(),
             asking: 0,
             controls: VecDeque::new(),
@@ -243,7 +253,12 @@ impl Worker {
                     Some(Command::Stop) | None => return Ok(()),
                 },
                 gossip = self.args.gossip.recv() => match gossip {
-                    Some(gossip) if gossip.topic == Topic::Fraud => self.noticed(gossip).await?,
+                    Some(gossip) if gossip.topic == Topic::Fraud => {
+                        self.noticed(gossip).await?;
+                        // Nothing else has changed, and a flood of notices is to cost little.
+                        self.pull_next()?;
+                        continue;
+                    }
                     Some(gossip) => self.hear(gossip).await,
                     None => return Err(ClientError::Network),
                 },
@@ -263,6 +278,7 @@ impl Worker {
             self.watch_connection(now);
             if self.halted.is_none() {
                 self.follow(now);
+                self.follow_stranger();
                 self.step_back(now);
                 self.witness(now);
                 self.watch_for_fraud(now).await?;
@@ -309,6 +325,12 @@ impl Worker {
         let peers = self.args.network.peers();
         let serving = peers.iter().filter(|peer| peer.serves.contains(&kind));
         serving.map(|peer| peer.id).collect()
+    }
+
+    /// Whether this client chose a peer, if it is connected.
+    fn dialled(&self, id: PeerId) -> Option<bool> {
+        let peers = self.args.network.peers();
+        peers.iter().find(|peer| peer.id == id).map(|peer| peer.outbound)
     }
 
     async fn drop_peer(&self, peer: PeerId, offence: Offence, reason: String) {

@@ -242,6 +242,10 @@ impl Worker {
         let until = Instant::now() + self.args.config.limits.ban;
         self.bans.insert(peer, until);
         self.args.swarm.behaviour_mut().bans.block_peer(peer);
+        // Gone at once, though its connections take a moment to close: what it still sends is not looked at.
+        if self.peers.remove(&peer).is_some() {
+            self.tell_peers();
+        }
     }
 
     fn lift_ban(&mut self, peer: PeerId) {

@@ -137,8 +137,7 @@ impl Watch {
         match FraudNotice::decode(&message.data) {
             Ok(notice) => {
                 let dialled = self.dialled(peer);
-                let since = Instant::now();
-                self.offer(FraudPull { notice, peer, dialled, since, gossip: Some(message) }).await;
+                self.offer(FraudPull { notice, peer, dialled, since: None, gossip: Some(message) }).await;
             }
             Err(_) => {
                 self.network.reject(message).await;
@@ -183,9 +182,8 @@ impl Watch {
             Done::Pulled(pull, result) => return self.pulled(*pull, result).await,
             Done::Listed(peer, Ok(notices)) => {
                 let dialled = self.dialled(peer);
-                let since = Instant::now();
                 for notice in notices {
-                    self.offer(FraudPull { notice, peer, dialled, since, gossip: None }).await;
+                    self.offer(FraudPull { notice, peer, dialled, since: None, gossip: None }).await;
                 }
             }
             Done::Listed(peer, Err(offence)) => self.network.report(peer, offence).await,

@@ -1,9 +1,17 @@
 //! Following headers: gossip as hints, polling when it is silent, stepping back over jumps.
+//!
+//! ```text
+//!  hints of peers that the client dialled, polls ── whoever answers, dialled ones first ─┐
+//!  hints of strangers ── the stranger itself ────────────────────────────────────────────┴─► tip
+//! ```
+//!
+//! Each lane asks one peer at a time, so that strangers who hint and do not answer keep the client from
+//! nothing.
 
 use std::time::Duration;
 
 use chain::{HeaderHint, VerifiedHeader};
-use network::{Gossip, Kind, Offence, PeerId};
+use network::{Gossip, Kind, Offence, PeerId, PeerInfo};
 
 use super::{Done, Worker};
 use crate::client::ClientError;
@@ -16,11 +24,16 @@ use crate::store::StoredHeader;
 /// The first pause after a header was not had; doubles with each failure, up to `poll_after`.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
+/// How long a peer that led to no header is asked only if there is nobody else.
+const STALLED_FOR: Duration = Duration::from_secs(60);
+
 /// Gossip that claims that there is a header above the trusted one.
 #[derive(Debug)]
 pub(super) struct Hint {
     gossip: Gossip,
     height: u64,
+    /// Whether the client dialled its source.
+    dialled: bool,
 }
 
 /// What following led to.
@@ -53,18 +66,43 @@ impl Worker {
             self.args.network.ignore(gossip).await;
             return;
         }
-        let height = hint.height;
-        self.suspect(gossip.source, &hint);
-        let known = match &self.hint {
+        let (height, source) = (hint.height, gossip.source);
+        self.suspect(source, &hint);
+        let dialled = self.dialled(source) == Some(true);
+        let slot = if dialled { &mut self.hint } else { &mut self.stranger_hint };
+        let known = match slot {
             Some(hint) => Some(hint.height),
             None => self.args.trusted.as_ref().map(VerifiedHeader::height),
         };
+        let barred = !dialled && self.stalled.contains_key(&source);
         // Without a trusted header nothing can be judged; the checkpoint comes first.
-        if known.is_none_or(|known| height <= known) {
+        if barred || known.is_none_or(|known| height <= known) {
             self.args.network.ignore(gossip).await;
-        } else if let Some(older) = self.hint.replace(Hint { gossip, height }) {
+        } else if let Some(older) = slot.replace(Hint { gossip, height, dialled }) {
             self.args.network.ignore(older.gossip).await;
         }
+    }
+
+    /// Starts to verify a stranger's hint. Only those that serve headers can have their word kept.
+    pub(super) fn follow_stranger(&mut self) {
+        let Some(trusted) = self.args.trusted.clone().filter(|_| !self.following_stranger) else {
+            return;
+        };
+        let serving = self.peers(Kind::Header);
+        let Some(hint) = self.stranger_hint.take_if(|hint| serving.contains(&hint.gossip.source)) else {
+            return;
+        };
+        self.following_stranger = true;
+        self.advance(trusted, hint.gossip.source, Some(hint));
+    }
+
+    fn advance(&mut self, trusted: VerifiedHeader, peer: PeerId, hint: Option<Hint>) {
+        let headers = self.args.headers.clone();
+        self.jobs.spawn(async move {
+            let tip = headers.advance(trusted, peer).await;
+            let result = Box::new(tip.map(|tip| Followed { checkpoint: None, tip }));
+            Done::Followed { peer, hint, result }
+        });
     }
 
     /// Starts to verify a hint, or to ask for the latest header if it is time. One at a time.
@@ -72,11 +110,11 @@ impl Worker {
         if self.following || (self.hint.is_none() && now < self.poll_at) {
             return;
         }
-        let headers = self.args.headers.clone();
         let Some(trusted) = self.args.trusted.clone() else {
-            let Some(peer) = self.next_header_peer() else {
+            let Some(peer) = self.header_peer(None, now) else {
                 return;
             };
+            let headers = self.args.headers.clone();
             self.following = true;
             self.jobs.spawn(async move {
                 let first = headers.first(peer).await;
@@ -85,19 +123,14 @@ impl Worker {
             });
             return;
         };
-        let hint = self.hint.take();
-        // Whoever passes a hint on has the header; only a source that serves none is not asked.
-        let source = hint.as_ref().map(|hint| hint.gossip.source);
-        let source = source.filter(|source| self.peers(Kind::Header).contains(source));
-        let Some(peer) = source.or_else(|| self.next_header_peer()) else {
+        // Whoever passes a hint on has the header.
+        let source = self.hint.as_ref().map(|hint| hint.gossip.source);
+        let Some(peer) = self.header_peer(source, now) else {
             return;
         };
+        let hint = self.hint.take();
         self.following = true;
-        self.jobs.spawn(async move {
-            let tip = headers.advance(trusted, peer).await;
-            let result = Box::new(tip.map(|tip| Followed { checkpoint: None, tip }));
-            Done::Followed { peer, hint, result }
-        });
+        self.advance(trusted, peer, hint);
     }
 
     pub(super) async fn followed(
@@ -106,16 +139,23 @@ impl Worker {
         hint: Option<Hint>,
         result: Result<Followed, FollowError>,
     ) -> Result<(), ClientError> {
-        self.following = false;
+        let of_stranger = hint.as_ref().is_some_and(|hint| !hint.dialled);
+        *(if of_stranger { &mut self.following_stranger } else { &mut self.following }) = false;
         if self.halted.is_some() {
             return Ok(());
         }
         let error = match result {
             Ok(Followed { checkpoint, tip }) => {
-                self.failures = 0;
-                self.poll_at = self.now().after(self.args.config.poll_after);
+                self.stalled.remove(&peer);
+                // What strangers say puts off no question to others.
+                if !of_stranger {
+                    self.failures = 0;
+                    self.poll_at = self.now().after(self.args.config.poll_after);
+                }
                 self.agreed = checkpoint.clone().or(self.agreed.take());
-                if let Some(header) = tip.or(checkpoint) {
+                let trusted = self.args.trusted.as_ref().map_or(0, VerifiedHeader::height);
+                // The other lane may have been faster.
+                if let Some(header) = tip.or(checkpoint).filter(|header| header.height() > trusted) {
                     if let Some(trusted) = self.args.trusted.clone()
                         && trusted.height() + 1 == header.height()
                         && !names(&header, &trusted)
@@ -128,16 +168,19 @@ impl Worker {
                 if let Some(hint) = hint {
                     // Whoever hears it from here asks for the header: it has to be served by then.
                     self.flush().await?;
-                    self.judge(hint).await;
+                    self.judge(hint, peer).await;
                 }
                 self.went_online();
                 return Ok(());
             }
             Err(error) => error,
         };
-        let pause = RETRY_AFTER.saturating_mul(1 << self.failures.min(16));
-        self.poll_at = self.now().after(pause.min(self.args.config.poll_after));
-        self.failures += 1;
+        if !of_stranger {
+            let pause = RETRY_AFTER.saturating_mul(1 << self.failures.min(16));
+            self.poll_at = self.now().after(pause.min(self.args.config.poll_after));
+            self.failures += 1;
+        }
+        self.stalls(peer);
         if let Some(hint) = hint {
             self.args.network.ignore(hint.gossip).await;
         }
@@ -148,19 +191,24 @@ impl Worker {
         Ok(())
     }
 
-    /// Passes on a hint that was true; drops whoever said that there is a header and did not have it.
-    async fn judge(&mut self, hint: Hint) {
-        let Hint { gossip, height } = hint;
+    /// Passes on a hint that was true; drops a source that was asked and did not have the header.
+    async fn judge(&mut self, hint: Hint, asked: PeerId) {
+        let Hint { gossip, height, .. } = hint;
+        let source = gossip.source;
         if self.args.trusted.as_ref().is_some_and(|trusted| trusted.height() >= height) {
             self.args.network.accept(gossip).await;
-        } else {
-            let source = gossip.source;
+        } else if asked == source {
             self.args.network.reject(gossip).await;
-            if self.peers(Kind::Header).contains(&source) {
-                let reason = format!("it hinted at header {height} and did not have it");
-                self.drop_peer(source, Offence::BadGossip, reason).await;
-            }
+            let reason = format!("it hinted at header {height} and did not have it");
+            self.drop_peer(source, Offence::BadGossip, reason).await;
+        } else {
+            // The other one may be behind.
+            self.args.network.ignore(gossip).await;
         }
+    }
+
+    fn stalls(&mut self, peer: PeerId) {
+        self.stalled.insert(peer, self.now().after(STALLED_FOR));
     }
 
     pub(super) async fn header_failed(&self, error: &FollowError) {
@@ -172,12 +220,22 @@ impl Worker {
         self.emit(Event::HeaderFailed { reason });
     }
 
-    /// The peers that serve headers, in turn.
-    fn next_header_peer(&mut self) -> Option<PeerId> {
-        let peers = self.peers(Kind::Header);
-        self.turn = self.turn.wrapping_add(1);
-        let index = self.turn.checked_rem(peers.len())?;
-        peers.get(index).copied()
+    /// Whom to ask for a header. Peers that did not lead to one lately come last, strangers after those that
+    /// the client dialled, which ever new ones are not to keep it from asking. Of several that are alike,
+    /// `source`, or the next in turn.
+    fn header_peer(&mut self, source: Option<PeerId>, now: Millis) -> Option<PeerId> {
+        // One further ahead than that was set before the clock was set back.
+        self.stalled.retain(|_, until| (now..=now.after(STALLED_FOR)).contains(until));
+        let peers = self.args.network.peers();
+        let rank = |peer: &PeerInfo| (self.stalled.contains_key(&peer.id), !peer.outbound);
+        let serving = || peers.iter().filter(|peer| peer.serves.contains(&Kind::Header));
+        let first = serving().map(rank).min()?;
+        let first: Vec<PeerId> = serving().filter(|peer| rank(peer) == first).map(|peer| peer.id).collect();
+        let source = source.filter(|source| first.contains(source));
+        source.or_else(|| {
+            self.turn = self.turn.wrapping_add(1);
+            first.get(self.turn.checked_rem(first.len())?).copied()
+        })
     }
 
     /// Takes a verified header as the new tip, and sorts out the heights below it.
@@ -240,7 +298,7 @@ impl Worker {
         if self.stepping || self.gaps.is_empty() || now < self.step_at || !self.affords_older(now) {
             return;
         }
-        let Some(peer) = self.next_header_peer() else {
+        let Some(peer) = self.header_peer(None, now) else {
             return;
         };
         let Some(gap) = self.gaps.pop().map(Box::new) else {
@@ -276,6 +334,7 @@ impl Worker {
             }
             Err(error) => {
                 self.step_at = self.now().after(self.args.config.poll_after);
+                self.stalls(peer);
                 self.header_failed(&error).await;
             }
         }

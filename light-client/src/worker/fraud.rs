@@ -8,12 +8,14 @@
 //! cost is bounded by [`FraudScreen`]; whoever sends a proof that does not hold is dropped.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chain::{Accusation, ProvenFraud, VerifiedHeader};
 use network::{
-    FraudNotice, FraudPull, FraudScreen, Gossip, Kind, Network, Offence, PeerId, PullError, Request, Standing,
+    FraudNotice, FraudPull, FraudScreen, Gossip, Kind, Network, Offence, PeerId, PeerInfo, PullError,
+    Request, Standing,
 };
 use thiserror::Error;
 
@@ -41,6 +43,8 @@ pub(super) struct Accusers {
     screen: FraudScreen,
     /// Peers that were asked for their list within the last [`LIST_AGAIN`].
     listed: HashSet<PeerId>,
+    /// The connected peers when they were asked.
+    peers: Arc<[PeerInfo]>,
     list_at: Millis,
     look_at: Millis,
 }
@@ -73,6 +77,7 @@ impl Accusers {
         Self {
             screen: FraudScreen::new(MAX_PROOF_BYTES, Instant::now()),
             listed: HashSet::new(),
+            peers: Arc::default(),
             list_at: Millis::default(),
             look_at: Millis::default(),
         }
@@ -83,11 +88,15 @@ impl Worker {
     /// Takes in gossip about fraud.
     pub(super) async fn noticed(&mut self, gossip: Gossip) -> Result<(), StoreError> {
         let peer = gossip.source;
+        let Some(dialled) = self.dialled(peer) else {
+            // Dropped since.
+            self.args.network.ignore(gossip).await;
+            return Ok(());
+        };
         match FraudNotice::decode(&gossip.data) {
             Ok(notice) => {
-                let dialled = self.dialled(peer);
-                let since = Instant::now();
-                self.offer(FraudPull { notice, peer, dialled, since, gossip: Some(gossip) }).await
+                let pull = FraudPull { notice, peer, dialled, since: None, gossip: Some(gossip) };
+                self.offer(pull).await.map(drop)
             }
             Err(error) => {
                 self.args.network.reject(gossip).await;
@@ -97,11 +106,8 @@ impl Worker {
         }
     }
 
-    fn dialled(&self, id: PeerId) -> bool {
-        self.args.network.peers().iter().any(|peer| peer.id == id && peer.outbound)
-    }
-
-    async fn offer(&mut self, pull: FraudPull) -> Result<(), StoreError> {
+    /// Offers a notice to the screen; says whether its peer is to stay.
+    async fn offer(&mut self, pull: FraudPull) -> Result<bool, StoreError> {
         self.args.metrics.fraud_notices.inc();
         let (notice, peer, gossip) = (pull.notice, pull.peer, pull.gossip.clone());
         let mut failed = None;
@@ -123,15 +129,16 @@ impl Worker {
             return Err(error);
         }
         let Err(refused) = offered else {
-            return Ok(());
+            return Ok(true);
         };
         if let Some(gossip) = gossip {
             self.args.network.ignore(gossip).await;
         }
-        if let Some(offence) = refused.offence() {
+        let offence = refused.offence();
+        if let Some(offence) = offence {
             self.drop_peer(peer, offence, format!("it announced a fraud proof: {refused}")).await;
         }
-        Ok(())
+        Ok(offence.is_none())
     }
 
     /// Pulls what is next, asks new peers for their lists, and looks again at notices of headers to come.
@@ -142,6 +149,7 @@ impl Worker {
         if now >= self.accusers.list_at || self.accusers.list_at > now.after(LIST_AGAIN) {
             self.accusers.list_at = now.after(LIST_AGAIN);
             self.accusers.listed.clear();
+            self.accusers.peers = Arc::default();
         }
         self.ask_for_lists();
         if now >= self.accusers.look_at {
@@ -150,6 +158,14 @@ impl Worker {
             for pull in self.accusers.screen.caught_up(tip, Instant::now()) {
                 self.offer(pull).await?;
             }
+        }
+        self.pull_next()
+    }
+
+    /// Pulls what is next.
+    pub(super) fn pull_next(&mut self) -> Result<(), StoreError> {
+        if self.halted.is_some() {
+            return Ok(());
         }
         while let Some(pull) = self.accusers.screen.next_pull() {
             // Too old to be trusted is too old to be judged.
@@ -167,10 +183,15 @@ impl Worker {
     }
 
     fn ask_for_lists(&mut self) {
-        let peers = self.peers(Kind::Frauds);
-        self.accusers.listed.retain(|listed| peers.contains(listed));
-        for peer in peers {
-            if self.args.trusted.is_some() && self.accusers.listed.insert(peer) {
+        let peers = self.args.network.peers();
+        if self.args.trusted.is_none() || Arc::ptr_eq(&peers, &self.accusers.peers) {
+            return;
+        }
+        let serving: HashSet<PeerId> = self.peers(Kind::Frauds).into_iter().collect();
+        self.accusers.peers = peers;
+        self.accusers.listed.retain(|listed| serving.contains(listed));
+        for peer in serving {
+            if self.accusers.listed.insert(peer) {
                 let network = self.args.network.clone();
                 self.jobs.spawn(async move {
                     let answer = network.request(peer, Request::Frauds).await.unwrap_or_default();
@@ -186,10 +207,14 @@ impl Worker {
             self.drop_peer(peer, Offence::Malformed, reason).await;
             return Ok(());
         };
-        let dialled = self.dialled(peer);
-        let since = Instant::now();
+        let Some(dialled) = self.dialled(peer) else {
+            return Ok(());
+        };
         for notice in notices {
-            self.offer(FraudPull { notice, peer, dialled, since, gossip: None }).await?;
+            let pull = FraudPull { notice, peer, dialled, since: None, gossip: None };
+            if !self.offer(pull).await? {
+                break;
+            }
         }
         Ok(())
     }

@@ -46,6 +46,10 @@ impl Worker {
         self.turn = self.turn.wrapping_add(1);
         let first = self.turn % witnesses.len();
         witnesses.rotate_left(first);
+        // However many strangers there are, one that the client chose is among them.
+        if let Some(chosen) = witnesses.iter().position(|peer| self.dialled(*peer) == Some(true)) {
+            witnesses.swap(0, chosen);
+        }
         witnesses.truncate(self.args.config.witnesses);
         self.witness_at = now.after(self.args.config.witness_every);
         self.compare(agreed.clone(), ours.clone(), witnesses, false);
@@ -56,7 +60,7 @@ impl Worker {
         let Some(agreed) = self.agreed.clone().filter(|agreed| agreed.height() < hint.height) else {
             return;
         };
-        if self.witnessing || !self.peers(Kind::Header).contains(&source) {
+        if self.suspecting || !self.peers(Kind::Header).contains(&source) {
             return;
         }
         // Not known, or not readable: the next comparison covers it.
@@ -74,7 +78,8 @@ impl Worker {
         witnesses: Vec<PeerId>,
         hinted: bool,
     ) {
-        self.witnessing = true;
+        // Whoever hints at another header and does not give it keeps no witness from being asked.
+        *(if hinted { &mut self.suspecting } else { &mut self.witnessing }) = true;
         let headers = self.args.headers.clone();
         self.jobs.spawn(async move {
             let mut answers = Vec::new();
@@ -86,8 +91,8 @@ impl Worker {
     }
 
     pub(super) async fn witnessed(&mut self, witnessed: Witnessed) -> Result<(), ClientError> {
-        self.witnessing = false;
         let Witnessed { agreed, ours, hinted, answers } = witnessed;
+        *(if hinted { &mut self.suspecting } else { &mut self.witnessing }) = false;
         for (witness, answer) in answers {
             match answer {
                 Ok(Compared::Same | Compared::Nothing) if hinted => {

@@ -1,11 +1,17 @@
 //! Following headers: skipping, bisecting, stepping back, gossip, and what is too old.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+use chain::HeaderHint;
 use light_client::sampler::SkipReason;
 use light_client::{Args, Client, Config, Event, StartError};
+use network::{Answer, Keypair, Kind, Network, PeerId, Provider, Request, Topic};
+use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
 
-use crate::chain_of_blocks::{AGE, Chain, square};
+use crate::chain_of_blocks::{AGE, CHAIN, Chain, square};
 use crate::node::{Behaviour, Node, Running, config_for, impatient, shared, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,4 +112,61 @@ async fn bad_settings_are_refused_with_the_field() {
     network.genesis_hash = [8; 32];
     let error = start(network).await.to_string();
     assert!(error.contains("use another --home"), "{error}");
+}
+
+/// Serves headers, it says, and never answers.
+struct Silent;
+
+#[async_trait]
+impl Provider for Silent {
+    async fn serve(&self, _: PeerId, _: Request) -> Answer {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_that_hint_at_headers_and_do_not_answer_keep_the_client_from_nothing() {
+    let chain = shared(Chain::of(&[2]));
+    let node = Node::start(&chain, Behaviour::Honest).await;
+    let home = tempfile::tempdir().unwrap();
+    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    let config = Config { listen, ..impatient() };
+    let mut running = Running::start(config_for(&chain, 1, &[&node]), home.path(), config).await;
+    running.until_available([1]).await;
+    let mut strangers = JoinSet::new();
+    for at in 1..=4 {
+        let target = running.client.listen_addrs()[0].clone();
+        let config = network::Config {
+            serves: vec![Kind::Header],
+            topics: vec![Topic::Headers],
+            ..network::Config::new(CHAIN, Keypair::generate_ed25519())
+        };
+        strangers.spawn(async move {
+            let (network, _) =
+                Network::start(config, Arc::new(Silent), &mut Registry::default()).await.unwrap();
+            within(network.dial(target)).await.unwrap();
+            // Ever higher, so that each is news.
+            for height in 1.. {
+                let hint = HeaderHint { height: 1_000_000 * height + at, hash: [7; 32] };
+                network.publish(Topic::Headers, hint.encode().into()).await.ok();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    within(async {
+        while running.client.status().await.unwrap().peers < 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let began = Instant::now();
+    for height in 2..=6 {
+        chain.write().unwrap().push(square(2, height as u8));
+        node.gossip_latest().await;
+        running.until_available([height]).await;
+    }
+    // One question to a stranger takes longer.
+    let limit = network::Limits::default().small_deadline;
+    assert!(began.elapsed() < limit, "{:?}", began.elapsed());
+    running.client.stop().await.unwrap();
 }

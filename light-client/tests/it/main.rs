@@ -8,6 +8,7 @@ mod alarms;
 mod binary;
 mod budget;
 mod chain_of_blocks;
+mod flood;
 mod following;
 mod fraud;
 mod halting;

@@ -10,7 +10,7 @@
 //! Anybody can make up notices from ever new identities, so refusing one costs a look-up at most, and none
 //! once strangers have used up their budget. Peers that this node chose are few, and gone after the first
 //! false proof: their lane is never kept waiting by strangers. Strangers share one budget of bytes to pull
-//! and check; beyond it they are to be dropped, heard or not.
+//! and check, which what leads to no pull draws on, too; beyond it they are to be dropped, heard or not.
 //!
 //! Each lane pulls one proof at a time. A peer that did not give one loses its place for the others that it
 //! announced. What was judged is a notice as a whole: the same proof against another header is another one,
@@ -35,8 +35,8 @@ use crate::{
 
 /// What a proof costs besides its bytes: a round trip, and a check that may decode a line.
 const PULL_COST_BYTES: u64 = 16 << 10;
-/// What a stranger's notice about no header of this chain costs: a look-up.
-const FOREIGN_COST_BYTES: u64 = 1 << 10;
+/// What a stranger's notice costs that leads to no pull: a look-up, or a place to wait in.
+const LOOK_UP_COST_BYTES: u64 = 4 << 10;
 /// What strangers' proofs may cost a second in the long run: eight small ones.
 const STRANGERS_BYTES_PER_SECOND: u64 = 128 << 10;
 /// What they may be ahead of that: 64 small ones. The last one may overdraw, so every size passes.
@@ -116,8 +116,8 @@ pub struct FraudPull {
     pub peer: PeerId,
     /// Whether this node dialled the peer.
     pub dialled: bool,
-    /// When the notice came. One of a header to come waits for it from then on.
-    pub since: Instant,
+    /// When the notice was offered first: one of a header to come waits from then on. None of a new one.
+    pub since: Option<Instant>,
     /// The message, to be accepted or not, if it came by gossip.
     pub gossip: Option<Gossip>,
 }
@@ -162,23 +162,30 @@ impl FraudScreen {
     /// Why it is not; its message, if it came in one, is to be ignored.
     pub fn offer(
         &mut self,
-        pull: FraudPull,
+        mut pull: FraudPull,
         now: Instant,
         standing: impl FnOnce() -> Standing,
     ) -> Result<(), Refused> {
         self.look_at(&pull, now)?;
-        let lane = match standing() {
+        let standing = standing();
+        if standing != Standing::Committed {
+            self.charge_look_up(&pull);
+        }
+        let lane = match standing {
             Standing::Committed => self.lane_of(&pull, now)?,
             Standing::Ahead => self.ahead_of(&pull, now)?,
-            Standing::Foreign => {
-                if !pull.dialled {
-                    self.budget.charge(FOREIGN_COST_BYTES);
-                }
-                return Err(Refused::Foreign);
-            }
+            Standing::Foreign => return Err(Refused::Foreign),
         };
+        pull.since.get_or_insert(now);
         lane.push_back(pull);
         Ok(())
+    }
+
+    /// Strangers pay for notices that lead to no pull, once each.
+    const fn charge_look_up(&mut self, pull: &FraudPull) {
+        if !pull.dialled && pull.since.is_none() {
+            self.budget.charge(LOOK_UP_COST_BYTES);
+        }
     }
 
     /// Refuses what need not be looked up.
@@ -193,10 +200,16 @@ impl FraudScreen {
         if self.seen.contains(&pull.notice) || waiting().any(|other| other.notice == pull.notice) {
             return Err(Refused::Known);
         }
-        if waiting().filter(|other| other.peer == pull.peer).count() >= WAITING_PER_PEER {
+        let of_peer = waiting().filter(|other| other.peer == pull.peer).count();
+        // One that waited was let in.
+        if !pull.dialled && pull.since.is_none() && !self.budget.allows(now) {
+            return Err(Refused::Flood);
+        }
+        if of_peer >= WAITING_PER_PEER {
+            self.charge_look_up(pull);
             return Err(Refused::Waiting { limit: WAITING_PER_PEER });
         }
-        if pull.dialled || self.budget.allows(now) { Ok(()) } else { Err(Refused::Flood) }
+        Ok(())
     }
 
     /// The lane of a notice about a committed header, if there is room.
@@ -213,7 +226,7 @@ impl FraudScreen {
 
     /// Where notices of headers to come wait, if there is room and this one has not waited for too long.
     fn ahead_of(&mut self, pull: &FraudPull, now: Instant) -> Result<&mut VecDeque<FraudPull>, Refused> {
-        if now.saturating_duration_since(pull.since) >= AHEAD_PATIENCE {
+        if waited_too_long(pull, now) {
             return Err(Refused::Foreign);
         }
         let (limit, lane) = (AHEAD_WAITING, &mut self.ahead);
@@ -263,12 +276,15 @@ impl FraudScreen {
     /// Takes back the notices whose header may have come: those up to `tip`, and those that waited for
     /// too long. They are to be offered anew.
     pub fn caught_up(&mut self, tip: u64, now: Instant) -> Vec<FraudPull> {
-        let (due, kept) = self.ahead.drain(..).partition(|pull| {
-            pull.notice.height <= tip || now.saturating_duration_since(pull.since) >= AHEAD_PATIENCE
-        });
+        let (due, kept) =
+            self.ahead.drain(..).partition(|pull| pull.notice.height <= tip || waited_too_long(pull, now));
         self.ahead = kept;
         Vec::from(due)
     }
+}
+
+fn waited_too_long(pull: &FraudPull, now: Instant) -> bool {
+    pull.since.is_some_and(|since| now.saturating_duration_since(since) >= AHEAD_PATIENCE)
 }
 
 #[cfg(test)]
@@ -279,7 +295,7 @@ mod tests {
         let mut hash = [0; 32];
         hash[..4].copy_from_slice(&proof.to_be_bytes());
         let notice = FraudNotice { height, header: [1; 32], proof: hash, size: 1_200 };
-        FraudPull { notice, peer, dialled, since: Instant::now(), gossip: None }
+        FraudPull { notice, peer, dialled, since: None, gossip: None }
     }
 
     fn committed() -> Standing {
@@ -344,10 +360,7 @@ mod tests {
     fn a_notice_of_a_header_to_come_waits_for_it_for_a_while() {
         let now = Instant::now();
         let mut screen = FraudScreen::new(1 << 20, now);
-        let [early, late] = [5, 6].map(|height| {
-            let pull = pull(height, height as u32, PeerId::random(), false);
-            FraudPull { since: now, ..pull }
-        });
+        let [early, late] = [5, 6].map(|height| pull(height, height as u32, PeerId::random(), false));
         for pull in [&early, &late] {
             assert_eq!(screen.offer(pull.clone(), now, ahead), Ok(()));
         }
@@ -434,6 +447,30 @@ mod tests {
         }
     }
 
+    /// Notices of blocks to come, and more of them than may wait, are no way around the budget.
+    #[test]
+    fn strangers_that_announce_what_is_to_come_are_dropped_once_over_budget_and_what_waits_is_not() {
+        let now = Instant::now();
+        for peers in [1, 100] {
+            let mut screen = FraudScreen::new(1 << 20, now);
+            let peers: Vec<_> = (0..peers).map(|_| PeerId::random()).collect();
+            let mut refused = 0;
+            for n in 0..1_000 {
+                let peer = peers[n as usize % peers.len()];
+                refused +=
+                    u64::from(screen.offer(pull(5, n, peer, false), now, ahead) == Err(Refused::Flood));
+            }
+            assert_eq!(refused, 1_000 - STRANGERS_BURST_BYTES / LOOK_UP_COST_BYTES);
+            let due = screen.caught_up(5, now);
+            assert!(due.len() >= WAITING_PER_PEER);
+            for pull in due {
+                assert_eq!(screen.offer(pull, now, ahead), Ok(()));
+            }
+            // Nor do those that this node chose pay for it.
+            assert_eq!(screen.offer(pull(5, u32::MAX, PeerId::random(), true), now, ahead), Ok(()));
+        }
+    }
+
     #[test]
     fn strangers_notices_are_looked_up_within_their_budget_and_only_if_nothing_else_refuses_them() {
         let now = Instant::now();
@@ -446,7 +483,7 @@ mod tests {
                 Standing::Foreign
             });
         }
-        assert_eq!((looked_up, last), (STRANGERS_BURST_BYTES / FOREIGN_COST_BYTES, Err(Refused::Flood)));
+        assert_eq!((looked_up, last), (STRANGERS_BURST_BYTES / LOOK_UP_COST_BYTES, Err(Refused::Flood)));
         let peer = PeerId::random();
         for n in 0..WAITING_PER_PEER as u32 {
             assert_eq!(screen.offer(pull(5, n, peer, true), now, committed), Ok(()));
