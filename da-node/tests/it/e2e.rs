@@ -1,5 +1,7 @@
 //! The demo in miniature: blobs go in at a full node and come out proven, sampled by light clients on their way.
 
+use std::time::{Duration, Instant};
+
 use blob_api::{NewBlob, Receipt, SubmitOptions};
 use da_node::devnet::dev_key;
 use erasure::ForeignKind;
@@ -12,11 +14,19 @@ use crate::{
 
 const LIGHTS: usize = 2;
 
+/// From the start of light clients to their first confident block.
+const CONFIDENT_WITHIN: Duration = Duration::from_secs(5);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn blobs_become_final_sampled_and_provable_and_no_process_is_left() {
     let mut network = Network::start().await;
+    let began = Instant::now();
     network.devnet.start_lights(LIGHTS).await.unwrap();
     assert_eq!(network.processes().len(), 5 + LIGHTS);
+    network.confident().await;
+    let took = began.elapsed();
+    println!("{LIGHTS} light clients were confident of a block {took:?} after the start of the first");
+    assert!(took < CONFIDENT_WITHIN, "{took:?}, at most {CONFIDENT_WITHIN:?}");
 
     let blobs = vec![
         blob(1, bytes(1, 200_000), &[ForeignKind::Keccak256, ForeignKind::Sha256]),

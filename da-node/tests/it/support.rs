@@ -147,6 +147,18 @@ impl Network {
         height_of(self.api(4)).await.unwrap()
     }
 
+    /// Waits until every light client has found a block available, with the confidence that it wants.
+    pub(crate) async fn confident(&self) {
+        for light in &self.devnet.lights {
+            let what = format!("{} to be confident of a block", light.process.name);
+            eventually(SAMPLED_WITHIN, &what, async || {
+                let status: Status = reqwest::get(&light.status).await.unwrap().json().await.unwrap();
+                status.confidence.filter(|confidence| *confidence >= status.wanted_confidence)
+            })
+            .await;
+        }
+    }
+
     /// Waits until every light client found the block available, and gives what each reported of it.
     pub(crate) async fn sampled(&self, height: u64) -> Vec<(f64, Option<usize>)> {
         let mut found = Vec::new();
