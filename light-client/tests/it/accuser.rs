@@ -52,9 +52,12 @@ pub(crate) fn unfounded(square: &CommittedSquare, salt: u32) -> Vec<u8> {
     accusation(FraudProof::SplitCell(SplitCell::new(&by_row, &by_column).unwrap()))
 }
 
-/// Serves accusations by hash, whoever they are about, and the list of their notices.
+/// Accusations by hash, with their notices.
+type Held = HashMap<[u8; 32], (FraudNotice, Vec<u8>)>;
+
+/// Serves accusations, whoever they are about, and the list of their notices.
 #[derive(Clone, Default)]
-pub(crate) struct Holds(Arc<RwLock<HashMap<[u8; 32], (FraudNotice, Vec<u8>)>>>);
+pub(crate) struct Holds(Arc<RwLock<Held>>);
 
 impl Holds {
     pub(crate) fn add(&self, height: u64, header: [u8; 32], accusation: Vec<u8>) -> FraudNotice {
