@@ -23,7 +23,7 @@ use crate::{
     square::{ExtendedSquare, stride},
     tree::Tree,
 };
-use step::Step;
+use step::{Step, soon};
 
 /// Lines that are done together. Four columns' digests fill two cache lines of each row.
 const LINES: usize = 4;
@@ -36,9 +36,11 @@ const BATCH: usize = 16;
 /// sixteen lanes' worth for all lines that are done together.
 const TOP: usize = 4;
 
-/// Parts of a step for each thread, where there are several: a thread that starts late or is interrupted
-/// leaves its share to the others.
-const PARTS: usize = 2;
+/// Parts of rows and of columns for each thread, where there are several: a thread that starts late or is
+/// interrupted leaves its share to the others. The first column of a part comes from memory unasked for, so there
+/// are fewer.
+const ROW_PARTS: usize = 4;
+const COLUMN_PARTS: usize = 2;
 
 /// Extends and commits squares on a fixed number of threads, keeping buffers from one to the next.
 ///
@@ -86,9 +88,9 @@ impl Committer {
         let (row_tops, column_tops) = self.tops.split_at_mut(n * TOP);
         let (upper_tops, lower_tops) = row_tops.split_at_mut(k * TOP);
 
-        let parts = if threads == 1 { 1 } else { threads * PARTS };
-        let rows = k.div_ceil(parts).next_multiple_of(LINES);
-        let columns = (n / LINES).div_ceil(parts) * LINES;
+        let parts = |each| if threads == 1 { 1 } else { threads * each };
+        let rows = k.div_ceil(parts(ROW_PARTS)).next_multiple_of(LINES);
+        let columns = (n / LINES).div_ceil(parts(COLUMN_PARTS)) * LINES;
         let from = shares.chunks(rows * row).zip(upper.chunks_mut(rows * stride));
         let from = from.zip(upper_digests.chunks_mut(rows * stride)).zip(upper_tops.chunks_mut(rows * TOP));
         let upper_rows = Step::new(k.div_ceil(rows), from);
@@ -120,9 +122,13 @@ impl Committer {
         let own = workers.next();
         thread::scope(|scope| {
             // A thread that the system refuses leaves its share to the others.
-            let start = |worker| drop(thread::Builder::new().spawn_scoped(scope, move || work(worker)));
-            workers.for_each(start);
+            let start = |worker| thread::Builder::new().spawn_scoped(scope, move || work(worker)).ok();
+            let others: Vec<_> = workers.filter_map(start).collect();
             own.into_iter().for_each(work);
+            // The scope sleeps for those that have not ended.
+            for other in &others {
+                let _ = soon(|| other.is_finished().then_some(()));
+            }
         });
 
         let mut roots = vec![[0; 32]; 2 * n];

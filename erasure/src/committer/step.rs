@@ -6,9 +6,9 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-/// How often a thread looks for a result before it sleeps: some tens of microseconds, about what waking it
-/// would take.
-const LOOKS: usize = 1_000;
+/// How often a thread looks for what another one does before it sleeps: about a hundred microseconds, some times
+/// what waking it would take, and longer than threads that started one after the other end apart.
+const LOOKS: usize = 5_000;
 
 /// Parts, each done once by whichever thread takes it, and what becomes of them.
 pub(super) struct Step<I: Iterator, R> {
@@ -38,14 +38,16 @@ impl<I: Iterator, R> Step<I, R> {
 
     /// The results in order, waiting for those that other threads are at.
     pub(super) fn results(&self) -> impl Iterator<Item = &R> {
-        self.results.iter().filter_map(|slot| {
-            let found = (0..LOOKS).find_map(|_| {
-                hint::spin_loop();
-                slot.get()
-            });
-            found.unwrap_or_else(|| slot.wait()).as_ref()
-        })
+        self.results.iter().filter_map(|slot| soon(|| slot.get()).unwrap_or_else(|| slot.wait()).as_ref())
     }
+}
+
+/// What another thread is about to give; none if it takes long.
+pub(super) fn soon<T>(given: impl Fn() -> Option<T>) -> Option<T> {
+    (0..LOOKS).find_map(|_| {
+        hint::spin_loop();
+        given()
+    })
 }
 
 /// A part in work. Dropped by a panic it leaves no result, so that nobody waits for one.
