@@ -29,9 +29,12 @@ const BATCH: usize = 16;
 static PLATFORM: LazyLock<Platform> = LazyLock::new(Platform::detect);
 
 /// The hash of each input, in order; as many outputs as inputs. `N`: whole blocks of one chunk.
-fn hash<'a, const N: usize>(mut inputs: impl Iterator<Item = &'a [u8; N]>, out: &mut [Digest]) {
+fn hash<'a, const N: usize>(
+    platform: Platform,
+    mut inputs: impl Iterator<Item = &'a [u8; N]>,
+    out: &mut [Digest],
+) {
     const { assert!(N > 0 && N.is_multiple_of(64) && N <= 1024) };
-    let platform = *PLATFORM;
     if platform.simd_degree() == 1 {
         return out.iter_mut().zip(inputs).for_each(|(out, input)| *out = *blake3::hash(input).as_bytes());
     }
@@ -47,13 +50,13 @@ fn hash<'a, const N: usize>(mut inputs: impl Iterator<Item = &'a [u8; N]>, out: 
 
 /// The leaf of each cell.
 pub(crate) fn leaves<'a>(cells: impl IntoIterator<Item = &'a Cell>, out: &mut [Digest]) {
-    hash(cells.into_iter(), out);
+    hash(*PLATFORM, cells.into_iter(), out);
 }
 
 /// The inner node over each pair of nodes; half as many outputs as nodes.
 pub(crate) fn parents(nodes: &[Digest], out: &mut [Digest]) {
     debug_assert_eq!(nodes.len(), 2 * out.len());
-    hash(nodes.as_flattened().as_chunks::<64>().0.iter(), out);
+    hash(*PLATFORM, nodes.as_flattened().as_chunks::<64>().0.iter(), out);
 }
 
 /// The root of the complete tree over leaves that are a power of two in number.
@@ -95,5 +98,14 @@ mod tests {
                 nodes.iter().zip(digests.chunks(2)).all(|(node, pair)| *node == inner(&pair[0], &pair[1]))
             );
         }
+    }
+    #[test]
+    fn a_single_lane_gives_the_same() {
+        assert_eq!(Platform::Portable.simd_degree(), 1);
+        let cells: Vec<Cell> = (0..BATCH as u8 + 1).map(|i| [i; SHARE_BYTES]).collect();
+        let (mut lanes, mut single) = (vec![[0; 32]; cells.len()], vec![[0; 32]; cells.len()]);
+        hash(*PLATFORM, cells.iter(), &mut lanes);
+        hash(Platform::Portable, cells.iter(), &mut single);
+        assert_eq!(lanes, single);
     }
 }

@@ -3,6 +3,7 @@
 
 mod accusations;
 mod adversary;
+mod bits;
 mod decoding;
 mod field;
 mod fraud;

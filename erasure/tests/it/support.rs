@@ -75,3 +75,18 @@ pub(crate) fn everywhere(width: Width) -> impl Iterator<Item = Coordinates> {
     let n = width.extended();
     (0..n * n).flat_map(move |i| [Axis::Row, Axis::Column].map(|axis| at(i / n, i % n, axis)))
 }
+
+/// Flips one of these bits of `bytes` after the other: none may pass the check.
+pub(crate) fn none_survives(
+    name: &str,
+    bytes: &[u8],
+    bits: impl IntoIterator<Item = usize>,
+    passes: impl Fn(&[u8]) -> bool,
+) {
+    let mut flipped = bytes.to_vec();
+    for bit in bits {
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(!passes(&flipped), "{name}: bit {bit}");
+        flipped[bit / 8] ^= 1 << (bit % 8);
+    }
+}
