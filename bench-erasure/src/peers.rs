@@ -1,7 +1,12 @@
 //! The peers, as their users call them.
 
+use std::num::NonZeroU16;
+
 use anyhow::{Context, Result};
 use celestia_types::{DataAvailabilityHeader, ExtendedDataSquare};
+use commonware_coding::{Config, ReedSolomon as CommonwareCode, Scheme};
+use commonware_cryptography::Blake3;
+use commonware_parallel::Sequential;
 use erasure::{SHARE_BYTES, Width};
 use reed_solomon_erasure::galois_8::ReedSolomon;
 use reed_solomon_simd::ReedSolomonEncoder;
@@ -12,8 +17,9 @@ use crate::{Candidate, time};
 const MAX_GF8: usize = 128;
 
 pub(crate) fn candidates(width: Width, shares: &[u8]) -> Result<Vec<Candidate>> {
+    let line = one_line(width, shares)?;
     let shares: Vec<Vec<u8>> = shares.chunks_exact(SHARE_BYTES).map(<[u8]>::to_vec).collect();
-    let mut candidates = vec![simd(width, &shares)?];
+    let mut candidates = vec![simd(width, &shares)?, line];
     if width.get() <= MAX_GF8 {
         candidates.push(celestia(&shares));
         candidates.push(erasure_crate(width, &shares)?);
@@ -59,6 +65,23 @@ fn extend(
     Ok(cells)
 }
 
+/// As far as `commonware-coding` compares: the same bytes as one line of 4k shards, each as large as a row of
+/// shares, of which any k restore them; with a BLAKE3 tree over the shards and the path of each. That is a square's
+/// fourfold size and a commitment to all of it, in one dimension: a shard is k cells, and whether the line is a
+/// codeword shows only to who decodes it. The release has no scheme of which it would show sooner.
+fn one_line(width: Width, bytes: &[u8]) -> Result<Candidate> {
+    let shards = |count: usize| NonZeroU16::new(u16::try_from(count)?).context("a width is not zero");
+    let config = Config { minimum_shards: shards(width.get())?, extra_shards: shards(3 * width.get())? };
+    let bytes = bytes.to_vec();
+    let run = move || {
+        let (seconds, line) =
+            time(|| CommonwareCode::<Blake3>::encode(&config, bytes.as_slice(), &Sequential));
+        line.context("commonware-coding")?;
+        Ok(seconds)
+    };
+    Ok(Candidate { name: "commonware-coding", operation: "commit, one line", threads: 1, run: Box::new(run) })
+}
+
 fn simd(width: Width, shares: &[Vec<u8>]) -> Result<Candidate> {
     let (k, shares) = (width.get(), shares.to_vec());
     let mut encoder = ReedSolomonEncoder::new(k, k, SHARE_BYTES)?;
@@ -90,4 +113,29 @@ fn erasure_crate(width: Width, shares: &[Vec<u8>]) -> Result<Candidate> {
         Ok(seconds)
     };
     Ok(Candidate { name: "reed-solomon-erasure", operation: "extend only", threads: 1, run: Box::new(run) })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+    use celestia_types::{Commitment, nmt};
+    use erasure::{Namespace, celestia_commitment};
+
+    /// Shares of Celestia's hold 478 bytes of a blob, then 482; the widths of subtrees change past 64 shares.
+    #[test]
+    fn share_commitments_are_celestias() {
+        let lengths = (1..20).chain((0..300).flat_map(|shares| 478 + 482 * shares..480 + 482 * shares));
+        for len in lengths {
+            let mut bytes = vec![0; len];
+            blake3::Hasher::new().update(&len.to_be_bytes()).finalize_xof().fill(&mut bytes);
+            let id = [len as u8 | 1; 10];
+            let theirs = nmt::Namespace::new_v0(&id).unwrap();
+            let theirs = Commitment::from_blob(theirs, &bytes, 0, None).unwrap();
+            assert_eq!(
+                &celestia_commitment(&Namespace::from_user_id(id), &bytes),
+                theirs.hash(),
+                "{len} bytes"
+            );
+        }
+    }
 }

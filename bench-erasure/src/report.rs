@@ -34,8 +34,8 @@ fn find<'a>(
 }
 
 fn ratio_to_celestia(measured: &[Measured], of: &Measured) -> Option<f64> {
-    // It extends and commits in one: neither extension alone nor repair compares.
-    if of.operation != "commit" {
+    // It extends and commits a square: neither extension alone, nor one line, nor repair compares.
+    if !["commit", "commit, new buffers"].contains(&of.operation) {
         return None;
     }
     find(measured, "celestia-types", "commit", of.k, 1).map(|celestia| celestia.min() / of.min())
@@ -89,9 +89,12 @@ fn shares_of_time(measured: &[Measured], m: &Measured, memory: &Memory) -> Strin
     if let Some(two) = find(measured, m.name, m.operation, m.k, 2) {
         line += &format!("; two threads {:.2} ×", total / two.min());
     }
-    for repair in ["repair 40 %", "repair 40 %, new buffers"] {
-        if let Some(repair) = find(measured, m.name, repair, m.k, 1) {
-            line += &format!("; {} {:.2} × the time", repair.operation, repair.min() / total);
+    for buffers in ["", ", new buffers"] {
+        let best = |operation: &str| {
+            find(measured, m.name, &format!("{operation}{buffers}"), m.k, 1).map(Measured::min)
+        };
+        if let (Some(repair), Some(commit)) = (best("repair 40 %"), best("commit")) {
+            line += &format!("; repair 40 %{buffers} {:.2} × a commit{buffers}", repair / commit);
         }
     }
     line
@@ -135,11 +138,13 @@ mod tests {
         let measured = [
             of("weft", "commit", 1, 0.5),
             of("weft", "commit", 2, 0.25),
+            of("weft", "commit, new buffers", 1, 1.0),
             of("weft", "repair 40 %", 1, 0.5),
+            of("commonware-coding", "commit, one line", 1, 0.5),
             of("reed-solomon-simd", "extend only", 1, 0.5),
             of("celestia-types", "commit", 1, 2.0),
         ];
         let ratios = measured.each_ref().map(|of| ratio_to_celestia(&measured, of));
-        assert_eq!(ratios, [Some(4.0), Some(8.0), None, None, Some(1.0)]);
+        assert_eq!(ratios, [Some(4.0), Some(8.0), Some(2.0), None, None, None, Some(1.0)]);
     }
 }

@@ -1,4 +1,4 @@
-//! Weft's own candidates: commit on one thread and on two, and repair.
+//! Weft's own candidates: commit on one thread and on two, and repair, in kept buffers and in new ones.
 
 use std::{num::NonZeroUsize, rc::Rc};
 
@@ -39,11 +39,24 @@ pub(crate) fn candidates(width: Width, shares: &[u8]) -> Result<Vec<Candidate>> 
         };
         Candidate { name: "weft", operation: "commit", threads, run: Box::new(run) }
     };
-    let mut candidates = vec![commit(1), commit(2)];
+    let mut candidates = vec![commit(1), commit(2), commit_anew(&square, &index)];
     if width.get() <= MAX_REPAIRED {
         candidates.extend(repairs(&square, &index)?);
     }
     Ok(candidates)
+}
+
+/// A commit in new buffers, whose pages the system has to find first.
+fn commit_anew(square: &Rc<OriginalSquare>, index: &Index) -> Candidate {
+    let (square, index) = (Rc::clone(square), index.clone());
+    let run = move || {
+        let (seconds, _) = time(|| {
+            let mut committer = Committer::new(NonZeroUsize::MIN);
+            (committer.commit(&square, index.clone()), committer)
+        });
+        Ok(seconds)
+    };
+    Candidate { name: "weft", operation: "commit, new buffers", threads: 1, run: Box::new(run) }
 }
 
 /// Repair of a square of which 40 % of the cells, drawn at random, are missing: in buffers that are kept from
@@ -79,7 +92,7 @@ fn repairs(square: &OriginalSquare, index: &Index) -> Result<[Candidate; 2]> {
         let (seconds, repaired) = time(|| {
             let mut repair = Repair::new(data_root, parts)?;
             samples.iter().try_for_each(|sample| repair.add(sample))?;
-            repair.finish()
+            repair.finish().map(|square| (square, repair))
         });
         repaired?;
         Ok(seconds)
