@@ -57,7 +57,8 @@ impl Flood {
 
     /// Connects to the client and says what there is to say.
     async fn peer(self, chain: Arc<RwLock<Chain>>, client: Multiaddr, at: u32) -> Peer {
-        let accuser = Accuser::serving(&[Kind::Fraud, Kind::Frauds]).await;
+        let lists = [Kind::Fraud, Kind::Frauds];
+        let accuser = Accuser::serving(if self == Self::Listed { &lists } else { &lists[..1] }).await;
         let notices = match self {
             Self::Silent => 0,
             Self::Listed => MAX_FRAUDS as u32,
@@ -136,6 +137,7 @@ async fn a_thousand_bogus_proofs_a_second_cost_less_than_a_tenth_of_a_core_beyon
     for flood in [Flood::Unfounded, Flood::Listed, Flood::Foreign, Flood::Ahead] {
         let (cost, peers) = flood.run().await;
         let sent: u32 = peers.iter().map(|peer| peer.sent).sum();
+        assert!(sent >= PEERS, "{flood:?}: {sent} notices of {PEERS} peers");
         let beyond = cost.saturating_sub(connections);
         // Seconds of computing that a thousand cost: what a second of the flood takes of a core.
         let core = beyond.as_secs_f64() / f64::from(sent) * 1_000.0;
