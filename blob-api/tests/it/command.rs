@@ -1,12 +1,20 @@
 //! The `blob` command as a user runs it.
 
-use std::{path::Path, process::Output};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Output, Stdio},
+};
 
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
 
 use crate::{
     chain_in_memory::{Chain, FUNDS, key, namespace},
     nodes::{Manner, Server},
+    sidecar::Deciding,
 };
 
 const RAW_KEY: &str = "0101010101010101010101010101010101010101010101010101010101010101";
@@ -49,10 +57,10 @@ impl User {
 /// The command without a word from the environment.
 fn bare(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blob"));
-    for name in ["WEFT_NODE", "WEFT_NETWORK", "WEFT_KEY", "WEFT_KEY_FILE", "WEFT_KEY_PASSWORD"] {
-        command.env_remove(name);
+    for name in ["NODE", "NETWORK", "KEY", "KEY_FILE", "KEY_PASSWORD", "GATEWAY_STATE"] {
+        command.env_remove(format!("WEFT_{name}"));
     }
-    command.args(args).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
@@ -180,6 +188,62 @@ async fn keys_are_made_shown_and_imported_without_ever_being_an_argument() {
     assert_eq!(keys(&["show", "--key-file", &elsewhere], None, "secret").await.1, imported);
     let (code, _, err) = keys(&["import", RAW_KEY], None, "secret").await;
     assert!(code == 2 && err.contains("unexpected argument"), "{err}");
+}
+
+/// A gateway with both doors, and the fields that it printed.
+async fn gateway(user: &User) -> (Child, BTreeMap<String, String>) {
+    let doors = ["--celestia", "127.0.0.1:0", "--op", "127.0.0.1:0", "--op-namespace", "c0ffee"];
+    let args = [&["gateway", "--spend-limit", "2000000000"], &doors[..]].concat();
+    let mut child = user.command(&args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut fields = BTreeMap::new();
+    while !fields.contains_key("token") {
+        let line = lines.next_line().await.unwrap().expect("the gateway ended");
+        let (name, value) = line.split_once(' ').unwrap();
+        fields.insert(name.to_owned(), value.trim().to_owned());
+    }
+    (child, fields)
+}
+
+async fn terminate(mut child: Child) {
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    assert!(child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_rollup_posts_through_the_gateway_and_it_stops_when_told_to() {
+    let chain = Chain::new();
+    let server = Server::start(&chain, Manner::Honest).await;
+    let user = User::new(&chain, &server);
+    let _deciding = Deciding::start(&chain);
+    let (child, fields) = gateway(&user).await;
+    assert_eq!(fields["spent"], "0 WEFT of 2 WEFT within the last day");
+    assert_eq!(fields["token"], user.path(".weft/gateway/token"));
+    let token = std::fs::read_to_string(&fields["token"]).unwrap();
+    let (http, op) = (reqwest::Client::new(), format!("{}/{}", fields["op"], token.trim()));
+
+    let put = http.put(format!("{op}/put")).body("payload").send().await.unwrap();
+    let mut commitment = put.error_for_status().unwrap().bytes().await.unwrap().to_vec();
+    let got = http.get(format!("{op}/get/0x{}", hex::encode(&commitment))).send().await.unwrap();
+    assert_eq!(got.error_for_status().unwrap().text().await.unwrap(), "payload");
+    *commitment.last_mut().unwrap() ^= 1;
+    let absent = http.get(format!("{op}/get/0x{}", hex::encode(&commitment))).send().await.unwrap();
+    assert_eq!(absent.status(), 404);
+    let stranger = http.put(format!("{}/wrong/put", fields["op"])).body("payload").send().await.unwrap();
+    assert_eq!(stranger.status(), 401);
+    let call =
+        serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": "header.WaitForHeight", "params": [2] });
+    let header = http.post(&fields["celestia"]).bearer_auth(token.trim()).json(&call).send().await.unwrap();
+    let header: serde_json::Value = header.json().await.unwrap();
+    assert_eq!(header["result"]["height"], "2");
+    terminate(child).await;
+
+    // What was spent outlives it, and so does the token.
+    let (child, again) = gateway(&user).await;
+    assert_eq!(again["spent"], "0.000002 WEFT of 2 WEFT within the last day");
+    assert_eq!(std::fs::read_to_string(&again["token"]).unwrap(), token);
+    terminate(child).await;
 }
 
 /// `BLESS=1` writes what is, instead of comparing.

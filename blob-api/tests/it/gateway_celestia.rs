@@ -267,6 +267,8 @@ async fn a_subscription_is_a_go_jsonrpc_channel_of_every_height_once() {
         let data = value["Blobs"][0]["data"].as_str();
         assert_eq!(data, (height == 3).then(|| base64(b"data")).as_deref());
     }
+    // The gateway looks for the latest header by itself; what a node streams may be ahead of that.
+    call(&sidecar, "header.WaitForHeight", json!([4])).await.unwrap();
     socket.send(&json!({ "jsonrpc": "2.0", "id": 8, "method": "header.Subscribe", "params": [] })).await;
     let headers = socket.receive().await["result"].as_u64().unwrap();
     chain.decide();
@@ -277,11 +279,42 @@ async fn a_subscription_is_a_go_jsonrpc_channel_of_every_height_once() {
     socket
         .send(&json!({ "jsonrpc": "2.0", "id": 9, "method": "blob.Unsubscribe", "params": [channel] }))
         .await;
-    let ended = socket.receive().await;
-    assert_eq!((&ended["id"], &ended["result"]), (&9.into(), &true.into()));
+    let mut ended = [socket.receive().await, socket.receive().await];
+    ended.sort_by_key(|frame| frame.get("id").is_none());
+    assert_eq!((&ended[0]["id"], &ended[0]["result"]), (&9.into(), &true.into()));
+    assert_closes(&ended[1], channel);
     sidecar.stop().await;
-    let closed = socket.receive().await;
-    assert_eq!((&closed["method"], &closed["params"]), (&"xrpc.ch.close".into(), &json!([headers])));
+    assert_closes(&socket.receive().await, headers);
+}
+
+fn assert_closes(frame: &Value, channel: u64) {
+    assert_eq!((&frame["method"], &frame["params"]), (&"xrpc.ch.close".into(), &json!([channel])));
+}
+
+#[tokio::test]
+async fn a_cancelled_call_ends_its_channel_and_no_other_connections() {
+    let (chain, _node, sidecar) = start(Setup::default()).await;
+    // Once the gateway has seen the first block, no value comes before the next.
+    call(&sidecar, "header.WaitForHeight", json!([1])).await.unwrap();
+    let subscribe = json!({ "jsonrpc": "2.0", "id": 7, "method": "header.Subscribe", "params": [] });
+    let (mut first, mut second) = (Socket::open(&sidecar).await, Socket::open(&sidecar).await);
+    let mut channels = Vec::new();
+    for socket in [&mut first, &mut second] {
+        socket.send(&subscribe).await;
+        channels.push(socket.receive().await["result"].as_u64().unwrap());
+    }
+    // Neither another call's number nor another connection's channel ends anything.
+    first.send(&json!({ "jsonrpc": "2.0", "method": "xrpc.cancel", "params": [8] })).await;
+    let other = json!({ "jsonrpc": "2.0", "id": 8, "method": "header.Unsubscribe", "params": [channels[1]] });
+    first.send(&other).await;
+    first.send(&json!({ "jsonrpc": "2.0", "method": "xrpc.cancel", "params": [7] })).await;
+    let mut ended = [first.receive().await, first.receive().await];
+    ended.sort_by_key(|frame| frame.get("id").is_none());
+    assert_eq!((&ended[0]["id"], &ended[0]["result"]), (&8.into(), &false.into()));
+    assert_closes(&ended[1], channels[0]);
+    chain.decide();
+    let value = second.receive().await;
+    assert_eq!((&value["method"], &value["params"][0]), (&"xrpc.ch.val".into(), &channels[1].into()));
 }
 
 async fn subscribe(socket: &mut Socket) -> u64 {

@@ -99,6 +99,12 @@ async fn only_a_proof_of_absence_is_404_and_418_for_clients_that_drop() {
     }
     assert_eq!(get(&commitment, "?l1_inclusion_block_number=x").await.0, 400);
     assert_eq!(get("0xzz", "").await.0, 400);
+    // What no node has any more was there: nothing proves it absent.
+    chain.lock().pruned = u64::MAX;
+    for query in ["", extension] {
+        let (code, later, message) = get(&commitment, query).await;
+        assert!(code == 503 && later && message.contains("archive"), "{code} {message}");
+    }
     // No path is absent.
     assert_eq!(sidecar.get("/elsewhere").await.status(), 400);
     assert_eq!(sidecar.get("/get/").await.status(), 400);

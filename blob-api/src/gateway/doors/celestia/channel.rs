@@ -4,13 +4,13 @@
 //!  ─▶ {"id": 7, "method": "blob.Subscribe", "params": [namespace]}
 //!  ◀─ {"id": 7, "result": 1}                                           the channel's number
 //!  ◀─ {"method": "xrpc.ch.val", "params": [1, value]}                  each value
-//!  ◀─ {"method": "xrpc.ch.close", "params": [1]}                       when the gateway stops
+//!  ─▶ {"method": "xrpc.cancel", "params": [7]}                         the call's number: no more of it
+//!  ◀─ {"method": "xrpc.ch.close", "params": [1]}                       then, or when the gateway stops
 //! ```
 //!
 //! jsonrpsee's own notifications name their parameters, which go-jsonrpc does not read; its client reads these.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -24,15 +24,21 @@ use futures::{
     stream::{self, BoxStream},
 };
 use jsonrpsee::{
-    MethodResponse, Methods, ResponsePayload,
-    core::server::{MethodCallback, MethodSink, SubscriptionState},
+    Extensions, MethodResponse, Methods, ResponsePayload, RpcModule,
+    core::{
+        middleware::{Batch, Notification, Request, RpcServiceT},
+        server::{MethodCallback, MethodSink, SubscriptionState},
+    },
     types::{ErrorObjectOwned, Id, Params},
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json, value::to_raw_value};
-use tokio::task::AbortHandle;
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
+use tokio::sync::oneshot;
 
-use super::{super::super::Gateway, method, parse};
+use super::{super::super::Gateway, parse};
 use crate::ClientError;
 
 /// First and longest pause before a height is asked for again.
@@ -41,7 +47,66 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 /// A connection may hold channels of several methods, so that all draw from one row of numbers.
 static NEXT_CHANNEL: AtomicU64 = AtomicU64::new(1);
 
-type Open = Arc<Mutex<HashMap<u64, AbortHandle>>>;
+/// The open channels of one connection, which its requests carry.
+#[derive(Clone, Default)]
+pub(super) struct Channels(Arc<Mutex<Vec<Open>>>);
+
+struct Open {
+    call: Id<'static>,
+    channel: u64,
+    /// The channel ends when this is dropped.
+    end: oneshot::Sender<()>,
+}
+
+impl Channels {
+    fn of(extensions: &Extensions) -> Self {
+        extensions.get::<Self>().cloned().unwrap_or_default()
+    }
+
+    fn open(&self, call: Id<'static>, channel: u64) -> oneshot::Receiver<()> {
+        let (end, ended) = oneshot::channel();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Open { call, channel, end });
+        ended
+    }
+
+    /// Ends some; says whether there were any.
+    fn end(&self, which: impl Fn(&Open) -> bool) -> bool {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|open| !open.end.is_closed());
+        open.extract_if(.., |open| which(open)).count() > 0
+    }
+}
+
+/// Takes go-jsonrpc's notification that a call is cancelled; jsonrpsee looks at none.
+#[derive(Clone)]
+pub(super) struct Cancelling<S>(pub(super) S);
+
+impl<S: RpcServiceT + Send + Sync> RpcServiceT for Cancelling<S> {
+    type MethodResponse = S::MethodResponse;
+    type NotificationResponse = S::NotificationResponse;
+    type BatchResponse = S::BatchResponse;
+
+    fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = Self::MethodResponse> + Send + 'a {
+        self.0.call(request)
+    }
+
+    fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = Self::BatchResponse> + Send + 'a {
+        self.0.batch(batch)
+    }
+
+    fn notification<'a>(
+        &self,
+        notification: Notification<'a>,
+    ) -> impl Future<Output = Self::NotificationResponse> + Send + 'a {
+        let params = notification.params.as_deref().map_or("[]", RawValue::get);
+        if let ("xrpc.cancel", Ok((call,))) =
+            (notification.method.as_ref(), serde_json::from_str::<(Id<'_>,)>(params))
+        {
+            Channels::of(&notification.extensions).end(|open| open.call == call);
+        }
+        self.0.notification(notification)
+    }
+}
 
 /// Registers a subscription and its end.
 pub(super) fn register<P, F>(
@@ -54,55 +119,62 @@ pub(super) fn register<P, F>(
     P: DeserializeOwned,
     F: Fn(Gateway, P) -> Result<BoxStream<'static, Value>, ErrorObjectOwned> + Send + Sync + 'static,
 {
-    let channels = Open::default();
-    let ended = channels.clone();
-    method(methods, gateway, unsubscribe, move |_, (channel,): (u64,)| {
-        let task = ended.lock().unwrap_or_else(PoisonError::into_inner).remove(&channel);
-        async move { Ok(json!(task.map(|task| task.abort()).is_some())) }
+    let mut module = RpcModule::new(());
+    let registered = module.register_method(unsubscribe, |params, (), extensions| {
+        let (channel,): (u64,) = parse(&params)?;
+        Ok::<_, ErrorObjectOwned>(Channels::of(extensions).end(|open| open.channel == channel))
     });
+    debug_assert!(registered.is_ok(), "{unsubscribe} twice");
+    let merged = methods.merge(module);
+    debug_assert!(merged.is_ok(), "{unsubscribe} twice");
     let gateway = gateway.clone();
-    let callback =
-        move |id: Id<'_>, params: Params<'_>, sink: MethodSink, state: SubscriptionState<'_>, _| {
-            let opened = parse::<P>(&params).and_then(|parameters| open(gateway.clone(), parameters));
-            let channel = NEXT_CHANNEL.fetch_add(1, Ordering::Relaxed);
-            let (id, gateway, channels) = (id.into_owned(), gateway.clone(), channels.clone());
-            let permit = state.subscription_permit;
-            async move {
-                let response = match &opened {
-                    Ok(_) => {
-                        let limit = sink.max_response_size() as usize;
-                        MethodResponse::subscription_response(
-                            id,
-                            ResponsePayload::success_borrowed(&channel),
-                            limit,
-                        )
-                    }
-                    Err(error) => MethodResponse::subscription_error(id, error.clone()),
-                };
-                // The caller sees the answer before the first value; jsonrpsee does not send it a second time.
-                let answered = sink.send(response.to_json()).await.is_ok();
-                if let (Ok(values), true) = (opened, answered) {
-                    let task = tokio::spawn(async move {
-                        let _permit = permit;
-                        run(&gateway, channel, values, &sink).await;
-                    });
-                    let mut channels = channels.lock().unwrap_or_else(PoisonError::into_inner);
-                    channels.retain(|_, task| !task.is_finished());
-                    channels.insert(channel, task.abort_handle());
-                }
-                response
+    let callback = move |id: Id<'_>,
+                         params: Params<'_>,
+                         sink: MethodSink,
+                         state: SubscriptionState<'_>,
+                         extensions: Extensions| {
+        let opened = parse::<P>(&params).and_then(|parameters| open(gateway.clone(), parameters));
+        let channel = NEXT_CHANNEL.fetch_add(1, Ordering::Relaxed);
+        let (id, gateway, permit) = (id.into_owned(), gateway.clone(), state.subscription_permit);
+        async move {
+            let response = match &opened {
+                Ok(_) => MethodResponse::subscription_response(
+                    id.clone(),
+                    ResponsePayload::success_borrowed(&channel),
+                    sink.max_response_size() as usize,
+                ),
+                Err(error) => MethodResponse::subscription_error(id.clone(), error.clone()),
+            };
+            // Open before it is answered, so that a caller may end it at once.
+            let opened = opened.map(|values| (values, Channels::of(&extensions).open(id, channel)));
+            // The caller sees the answer before the first value; jsonrpsee does not send it a second time.
+            let answered = sink.send(response.to_json()).await.is_ok();
+            if let (Ok((values, ended)), true) = (opened, answered) {
+                tokio::spawn(async move {
+                    let _permit = permit;
+                    run(&gateway, channel, values, ended, &sink).await;
+                });
             }
-            .boxed()
-        };
+            response
+        }
+        .boxed()
+    };
     let registered = methods.verify_and_insert(subscribe, MethodCallback::Subscription(Arc::new(callback)));
     debug_assert!(registered.is_ok(), "{subscribe} twice");
 }
 
-/// Sends values until the caller or the gateway is gone.
-async fn run(gateway: &Gateway, channel: u64, mut values: BoxStream<'static, Value>, sink: &MethodSink) {
+/// Sends values until the caller wants no more, or it or the gateway is gone.
+async fn run(
+    gateway: &Gateway,
+    channel: u64,
+    mut values: BoxStream<'static, Value>,
+    mut ended: oneshot::Receiver<()>,
+    sink: &MethodSink,
+) {
     loop {
         let value = tokio::select! {
             value = values.next() => value,
+            _ = &mut ended => None,
             () = gateway.stopped() => None,
             () = sink.closed() => return,
         };

@@ -20,7 +20,7 @@ use axum::{Router, body::Body, extract::Request, http::StatusCode, response::Int
 use chain::Height;
 use jsonrpsee::{
     Methods,
-    server::{Server, ServerConfig, stop_channel},
+    server::{Server, ServerConfig, middleware::rpc::RpcServiceBuilder, stop_channel},
     types::{ErrorObjectOwned, Params},
 };
 use serde::de::DeserializeOwned;
@@ -70,8 +70,12 @@ pub(in super::super) fn router(gateway: Gateway) -> Router {
         .max_subscriptions_per_connection(SUBSCRIPTIONS)
         .set_message_buffer_capacity(WAITING_MESSAGES)
         .build();
-    let service = Server::builder().set_config(config).to_service_builder();
-    let serve = move |request: Request| {
+    let service = Server::builder()
+        .set_config(config)
+        .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(channel::Cancelling))
+        .to_service_builder();
+    let serve = move |mut request: Request| {
+        request.extensions_mut().insert(channel::Channels::default());
         let service = service.clone().build(methods.clone(), stop.clone());
         async move {
             match service.oneshot(request).await {
