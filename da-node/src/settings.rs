@@ -17,7 +17,8 @@ pub struct ApiConfig {
     pub requests_per_second: u32,
     /// Requests being answered at once. Too low: clients see 429.
     pub concurrent_requests: usize,
-    /// Submissions and pieces being received at once; each holds its body in memory. Too low: clients see 429.
+    /// Submissions and pieces of the largest size being received at once, each with its body in memory; smaller ones
+    /// take less of a place, down to a 64th. Too low: clients see 429.
     pub concurrent_submissions: usize,
     /// Streams open at once. Too low: followers see 429.
     pub streams: usize,

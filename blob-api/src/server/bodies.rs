@@ -27,7 +27,7 @@ use super::{
     failure::{Failure, SOON},
     params::{Parameters, Segment, digest},
     places::Asker,
-    submit::read_body,
+    submit::{read_body, take_place},
 };
 use crate::{ErrorBody, ErrorCode, UploadBody};
 
@@ -157,7 +157,7 @@ pub(super) async fn upload(
     let commitment = digest("commitment", &commitment)?;
     let offset = query.take("offset")?.unwrap_or(0);
     query.finish()?;
-    let _place = app.submissions.take(asker)?;
+    let _place = take_place(&app, asker, request.headers())?;
     let limit = app.backend.info().parameters.max_blob_bytes;
     let (piece, ended) = read_body(&app, request, limit).await?;
     if piece.is_empty() {

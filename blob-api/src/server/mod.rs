@@ -27,7 +27,10 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use tokio::{net::TcpListener, sync::watch};
 use tower_http::trace::TraceLayer;
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{Backend, ErrorCode, Rate};
@@ -48,8 +51,8 @@ pub struct Config {
     pub requests_per_second: u32,
     /// Requests being answered at once, from all addresses. Too low: clients see 429. Default 1,024.
     pub concurrent_requests: usize,
-    /// Submissions being received or checked at once; each holds its body in memory. Too low: clients see 429.
-    /// Default 32.
+    /// Submissions of the largest size being received or checked at once; each holds its body in memory, and one that
+    /// is smaller takes so much less of a place, down to a 64th. Too low: clients see 429. Default 32.
     pub concurrent_submissions: usize,
     /// How long a submission's body may take to arrive. Too low: clients with a slow line cannot submit.
     /// Default 60 s.
@@ -100,6 +103,9 @@ impl Default for Config {
     }
 }
 
+/// Parts of a submission's place: the smallest one takes so much less of the memory that a place stands for.
+const SUBMISSION_PARTS: u32 = 64;
+
 /// What the handlers share.
 #[derive(Clone)]
 struct App {
@@ -118,7 +124,7 @@ impl App {
         Self {
             backend,
             limits: Arc::new(Limits::new(&config)),
-            submissions: Places::new("submissions", config.concurrent_submissions),
+            submissions: Places::divided("submissions", config.concurrent_submissions, SUBMISSION_PARTS),
             streams: Places::new("streams", config.concurrent_followers),
             uploads: Arc::default(),
             config: Arc::new(config),
@@ -167,12 +173,35 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Weft blob API",
-    description = "Price, submit, follow, read and prove blobs. Proofs verify against the data root of the header \
-                   at their height, which /v1/header serves with its commit: nothing here has to be believed."
-))]
+#[openapi(
+    info(
+        title = "Weft blob API",
+        description = "Price, submit, follow, read and prove blobs. Proofs verify against the data root of the header \
+                       at their height, which /v1/header serves with its commit: nothing here has to be believed."
+    ),
+    tags(
+        (name = "price", description = "What a share costs, and for how long a cap is sure to be enough."),
+        (name = "transaction", description = "Hand in blobs, and follow what becomes of them."),
+        (name = "read", description = "Blobs, parts of blobs and whole namespaces, with their proofs."),
+        (name = "account", description = "Balances, and a faucet on development networks."),
+        (name = "state", description = "Entries of the ledger, with their proofs."),
+        (name = "node", description = "The node itself, and this description."),
+        (name = "operator", description = "For whoever runs the node, with the token of its settings.")
+    ),
+    modifiers(&OperatorToken)
+)]
 struct Description;
+
+/// Adds what operators show.
+struct OperatorToken;
+
+impl Modify for OperatorToken {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = description.components.get_or_insert_default();
+        components.add_security_scheme("operator_token", scheme);
+    }
+}
 
 fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())
@@ -223,5 +252,6 @@ fn routed(app: App) -> Router {
         Some(origins) => router.layer(origins),
         None => router,
     };
-    router.layer(TraceLayer::new_for_http()).with_state(app)
+    // What is not here, or not yet, is an answer, not a failure; what failed is logged where it did.
+    router.layer(TraceLayer::new_for_http().on_failure(())).with_state(app)
 }

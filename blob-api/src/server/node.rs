@@ -52,7 +52,7 @@ pub(super) async fn account(
 
 /// The pool account by account, and the alarms that are raised. For the node's operator.
 #[utoipa::path(
-    get, path = "/v1/operator/status", tag = "operator",
+    get, path = "/v1/operator/status", tag = "operator", security(("operator_token" = [])),
     responses((status = 200, body = OperatorBody), (status = 401, body = ErrorBody))
 )]
 pub(super) async fn operator(_: Operator, State(app): State<App>) -> Json<OperatorBody> {

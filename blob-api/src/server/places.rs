@@ -1,7 +1,7 @@
 //! Places that are held for a while: by requests, submissions and streams.
 //!
-//! Invariant: of each kind, one asker holds a quarter at most, so that none shuts all others out. A place is free when
-//! it is dropped, and travels with whatever it stands for.
+//! Invariant: of each kind, one asker holds a quarter at most, or a single thing that is larger, so that none shuts all
+//! others out. A place is free when it is dropped, and travels with whatever it stands for.
 
 use std::{
     collections::HashMap,
@@ -49,39 +49,61 @@ fn lock(held: &Held) -> MutexGuard<'_, HashMap<Asker, usize>> {
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     what: &'static str,
+    /// In parts, as all that is counted.
     limit: usize,
+    /// Parts of a place.
+    parts: u32,
     free: Arc<Semaphore>,
     held: Held,
 }
 
-/// A place that somebody has, until it is dropped.
+/// A place, or parts of one, that somebody has until this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     asker: Asker,
     held: Held,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Places {
     pub(super) fn new(what: &'static str, limit: usize) -> Self {
-        Self { what, limit, free: Arc::new(Semaphore::new(limit)), held: Held::default() }
+        Self::divided(what, limit, 1)
+    }
+
+    /// Places for things of different sizes, of which the small ones take parts of a place.
+    pub(super) fn divided(what: &'static str, limit: usize, parts: u32) -> Self {
+        let limit = limit.saturating_mul(parts as usize).min(Semaphore::MAX_PERMITS);
+        Self { what, limit, parts, free: Arc::new(Semaphore::new(limit)), held: Held::default() }
     }
 
     /// A place, or why there is none.
     pub(super) fn take(&self, asker: Asker) -> Result<Place, Failure> {
+        self.take_parts(asker, self.parts)
+    }
+
+    /// Place enough for `size`, where the largest thing has the size `largest` and takes a whole place.
+    pub(super) fn take_for(&self, asker: Asker, size: u64, largest: u64) -> Result<Place, Failure> {
+        let parts = u64::from(self.parts);
+        // At most `parts`.
+        let taken = size.min(largest).saturating_mul(parts).div_ceil(largest.max(1)).clamp(1, parts);
+        self.take_parts(asker, taken as u32)
+    }
+
+    fn take_parts(&self, asker: Asker, count: u32) -> Result<Place, Failure> {
         let full = |from: &str, limit: usize| {
             let message = format!("too many {} at once{from}; retry, or ask another node", self.what);
+            let limit = limit / self.parts as usize;
             Failure::new(ErrorCode::TooManyRequests, message).limit(limit).retry_after(SOON)
         };
-        let permit = self.free.clone().try_acquire_owned().map_err(|_| full("", self.limit))?;
+        let permit = self.free.clone().try_acquire_many_owned(count).map_err(|_| full("", self.limit))?;
         let part = (self.limit / PART).max(1);
         let mut held = lock(&self.held);
         let mine = held.entry(asker).or_default();
-        if *mine >= part {
+        if *mine > 0 && *mine + count as usize > part {
             return Err(full(" from one address", part));
         }
-        *mine += 1;
-        Ok(Place { asker, held: self.held.clone(), _permit: permit })
+        *mine += count as usize;
+        Ok(Place { asker, held: self.held.clone(), permit })
     }
 }
 
@@ -89,7 +111,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut held = lock(&self.held);
         if let Some(mine) = held.get_mut(&self.asker) {
-            *mine -= 1;
+            *mine -= self.permit.num_permits();
             if *mine == 0 {
                 held.remove(&self.asker);
             }
@@ -118,6 +140,19 @@ mod tests {
         assert!(places.take(two).is_ok() && places.take(one).is_ok());
         drop(others);
         assert!(lock(&places.held).is_empty(), "nobody is remembered for nothing");
+    }
+
+    #[test]
+    fn small_things_take_parts_of_a_place_and_a_large_one_may_be_more_than_a_quarter() {
+        let places = Places::divided("tests", 2, 8);
+        let (one, two, three) = (asker("192.0.2.1"), asker("192.0.2.2"), asker("192.0.2.3"));
+        let held = [places.take_for(one, 0, 800).unwrap(), places.take_for(one, 201, 800).unwrap()];
+        assert!(places.take_for(one, 1, 800).is_err(), "four of sixteen parts are a quarter");
+        let large = places.take(two).unwrap();
+        assert!(places.take_for(two, 1, 800).is_err());
+        assert!(places.take_for(three, 500, 800).is_err(), "four parts are free, not five");
+        drop((held, large));
+        assert!(places.take_for(two, u64::MAX, 800).is_ok() && lock(&places.held).is_empty());
     }
 
     #[test]

@@ -12,8 +12,26 @@ use chain::Submission;
 use futures::StreamExt;
 use tokio::time::timeout_at;
 
-use super::{App, failure::Failure, params::parse, places::Asker};
+use super::{
+    App,
+    failure::Failure,
+    params::parse,
+    places::{Asker, Place},
+};
 use crate::{ErrorBody, ErrorCode, PROTOBUF, SubmitError, SubmittedBody};
+
+/// As much of a place as a body takes that is as long as announced; a whole one where nothing is announced.
+pub(super) fn take_place(app: &App, asker: Asker, headers: &HeaderMap) -> Result<Place, Failure> {
+    match announced(headers)? {
+        Some(bytes) => app.submissions.take_for(asker, bytes, app.max_submission_bytes()),
+        None => app.submissions.take(asker),
+    }
+}
+
+fn announced(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
+    let value = headers.get(CONTENT_LENGTH);
+    value.map(|value| parse("content-length", value.to_str().unwrap_or("?"))).transpose()
+}
 
 /// Hands in a signed transaction with its blobs' bytes.
 ///
@@ -36,8 +54,8 @@ pub(super) async fn submit(
     asker: Asker,
     request: Request,
 ) -> Result<Json<SubmittedBody>, Failure> {
-    let _place = app.submissions.take(asker)?;
     check_media_type(request.headers())?;
+    let _place = take_place(&app, asker, request.headers())?;
     let (bytes, ended) = read_body(&app, request, app.max_submission_bytes()).await?;
     ended?;
     let mut submission = Submission::decode(&bytes).map_err(SubmitError::from)?;
@@ -66,10 +84,7 @@ pub(super) async fn read_body(
         let message = format!("body: at most {limit} bytes here; split it");
         Failure::new(ErrorCode::TooLarge, message).field("body").limit(limit).got(got)
     };
-    let announced = match request.headers().get(CONTENT_LENGTH) {
-        None => None,
-        Some(value) => Some(parse::<u64>("content-length", value.to_str().unwrap_or("?"))?),
-    };
+    let announced = announced(request.headers())?;
     if let Some(announced) = announced.filter(|announced| *announced > limit) {
         return Err(too_large(announced));
     }
