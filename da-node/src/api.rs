@@ -269,9 +269,16 @@ impl Backend for Api {
     }
 
     async fn transaction(&self, id: TxId) -> Option<TxRecord> {
+        // Whoever waits for a transaction asks at every change of the pool: most of that needs no disk.
+        let pooled = self.node.pool.record(&id);
+        if let Some(TxStatus::Pooled | TxStatus::Included { .. }) =
+            pooled.as_ref().map(|record| &record.status)
+        {
+            return pooled;
+        }
         match self.included(id) {
             Ok(Some(record)) => Some(record),
-            Ok(None) => self.node.pool.record(&id).map(|record| self.after_replacement(record)),
+            Ok(None) => pooled.map(|record| self.after_replacement(record)),
             Err(error) => {
                 tracing::error!(%error, "a read met a failing database");
                 None

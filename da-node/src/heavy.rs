@@ -14,9 +14,16 @@ use tokio::sync::oneshot;
 
 /// How far heavy work stands back, in steps of niceness: a request goes first, and on cores that requests keep busy
 /// the work still gets a third of its share, so that votes are in time.
-const STANDS_BACK: i32 = 5;
+pub(crate) const STANDS_BACK: i32 = 5;
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Lets the calling thread stand back so far, for as long as it lives.
+pub(crate) fn stand_back(niceness: i32) {
+    let now = rustix::process::getpriority_process(None).unwrap_or(0);
+    // The system may refuse; then nothing is lost but the precedence of others.
+    let _ = rustix::process::setpriority_process(None, now.max(niceness));
+}
 
 /// The thread; it ends with this value.
 #[derive(Debug)]
@@ -27,8 +34,7 @@ impl Heavy {
     pub(crate) fn start() -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel::<Job>();
         thread::Builder::new().name("squares".into()).spawn(move || {
-            // The system may refuse; then nothing is lost but the precedence of others.
-            let _ = rustix::process::setpriority_process(None, STANDS_BACK);
+            stand_back(STANDS_BACK);
             for job in jobs {
                 // Whoever waits for a job that panicked is told by its channel.
                 let _ = catch_unwind(AssertUnwindSafe(job));

@@ -19,6 +19,7 @@ mod fraud;
 mod heavy;
 pub mod home;
 pub mod hosts;
+mod http;
 mod market;
 mod metrics;
 mod node;

@@ -9,7 +9,7 @@
 //!
 //! Whatever part ends first ends the node. It stops outside in: HTTP, engine, network, database.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use axum::{Router, routing::get};
@@ -27,6 +27,7 @@ use crate::{
     fetch::Fetcher,
     fraud::{self, Convicted, Watch},
     home::{Home, KeyRole, Running},
+    http::Server,
     metrics::Metrics,
     node::Node,
     retention::{self, Retention},
@@ -55,6 +56,7 @@ pub struct RunningNode {
 struct Following {
     engine: consensus::Handle,
     stop_http: watch::Sender<bool>,
+    http: Server,
 }
 
 /// How this run differs from the folder's settings.
@@ -177,13 +179,12 @@ pub async fn start_as(
     let registry = Arc::new(registry);
     let app = blob_api::router(api, config.api.server(home)?, stopped.clone())
         .merge(Router::new().route("/metrics", get(move || async move { metrics_text(&registry) })));
-    tasks.spawn(async move {
-        let stop = async move {
-            let _ = stopped.wait_for(|stop| *stop).await;
-        };
-        let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(listener, app).with_graceful_shutdown(stop).await.context("the HTTP server failed")
-    });
+    let stop = async move {
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let (http, http_ended) =
+        Server::start(listener, app, stop).context("cannot start the threads of the HTTP server")?;
+    tasks.spawn(http_ended);
     tasks.spawn(async move {
         alarms.watch().await;
         Err(anyhow!("the alarms ended"))
@@ -226,7 +227,7 @@ pub async fn start_as(
 
     home.write_text("running.json", &serde_json::to_string_pretty(&running)?)?;
     tracing::info!(api = running.api, data = ?running.data, engine = %running.engine, "node runs");
-    let following = Some(Following { engine, stop_http });
+    let following = Some(Following { engine, stop_http, http });
     Ok(RunningNode { running, node, network, following, tasks, home: home.clone() })
 }
 
@@ -293,6 +294,7 @@ impl Following {
     async fn stop(self) {
         self.stop_http.send_replace(true);
         let _ = self.engine.stop().await;
+        self.http.join().await;
     }
 }
 

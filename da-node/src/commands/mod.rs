@@ -19,7 +19,7 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::fraud::Convicted;
+use crate::{fraud::Convicted, heavy::stand_back};
 
 const AFTER_HELP: &str = "\
 Logs go to stderr; RUST_LOG chooses them (for instance RUST_LOG=debug), --log-json writes them as JSON.
@@ -37,9 +37,13 @@ const LOGGED: &str =
 const LOGGED_ALONE: &str =
     "warn,da_node=info,consensus=info,libp2p_gossipsub=off,arc_malachitebft_network=off";
 
-/// Threads that run what does not block for long. More than a small machine has cores: one that reads the database,
-/// or hashes, leaves others that answer.
-const WORKERS: usize = 8;
+/// Threads that run what does not block for long, but for HTTP, which has its own. More than a small machine has
+/// cores: one that reads the database, or hashes, leaves others that answer peers.
+const WORKERS: usize = 4;
+
+/// How far these stand back behind HTTP's two, in steps of niceness: where all are busy, two of these still weigh more
+/// than one of those, so that no flood of requests starves consensus.
+const STANDS_BACK: i32 = 2;
 
 /// Weft's validator and full node.
 #[derive(Debug, Parser)]
@@ -101,7 +105,11 @@ pub fn main() -> ExitCode {
         }
     };
     start_logs(cli.log_json, logged);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .on_thread_start(|| stand_back(STANDS_BACK))
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
