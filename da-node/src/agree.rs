@@ -95,7 +95,7 @@ impl Agree {
     ) -> Result<T, NodeError> {
         let node = self.node.clone();
         match tokio::task::spawn_blocking(move || work(&node)).await {
-            Ok(result) => result,
+            Ok(done) => self.checked(done),
             Err(error) => Err(NodeError::Task(error.to_string())),
         }
     }
@@ -107,7 +107,15 @@ impl Agree {
     ) -> Result<T, NodeError> {
         let node = self.node.clone();
         let done = self.squares.run(move || work(&node)).await;
-        done.unwrap_or_else(|| Err(NodeError::Task("work on a square".into())))
+        self.checked(done.unwrap_or_else(|| Err(NodeError::Task("work on a square".into()))))
+    }
+
+    /// Whatever the engine makes of it, a failed database ends the node.
+    fn checked<T>(&self, done: Result<T, NodeError>) -> Result<T, NodeError> {
+        if let Err(NodeError::Store(error)) = &done {
+            self.node.fail(error);
+        }
+        done
     }
 
     /// Whether `height` is still the next: a decision that overtook what was judged says nothing about the judged.

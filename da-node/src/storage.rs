@@ -80,7 +80,10 @@ const WRITE_BUFFER_BYTES: usize = 16 << 20;
 #[non_exhaustive]
 pub(crate) enum StoreError {
     /// The database failed: disk full, permissions, corruption.
-    #[error("the database failed: {0}")]
+    #[error(
+        "the database failed: {0}; what was acknowledged is kept: make room on the disk, or mend it, and start again; \
+         if it is corrupt, restore the folder or sync anew in another one"
+    )]
     Database(rocksdb::Error),
     /// Another node's folder.
     #[error(
@@ -155,6 +158,8 @@ impl Store {
         options.set_max_open_files(256);
         options.set_keep_log_file_num(4);
         options.set_max_total_wal_size(128 << 20);
+        // A write that was torn off ends the log; a damaged one in it would take away what was committed after it.
+        options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::TolerateCorruptedTailRecords);
         let cache = rocksdb::Cache::new_lru_cache(BLOCK_CACHE_BYTES);
         let families = FAMILIES.map(|name| {
             let mut options = Options::default();

@@ -6,6 +6,7 @@ mod bad_input;
 mod dependencies;
 mod dev;
 mod digests;
+mod disk;
 mod e2e;
 mod exactly_once;
 mod faults;

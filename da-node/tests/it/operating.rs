@@ -12,16 +12,16 @@ use da_node::{home::Home, run};
 
 use crate::support::eventually;
 
-fn da_node(args: &[&str]) -> Output {
+pub(crate) fn da_node(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_da-node")).args(args).env("RUST_LOG", "error").output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A validator of a chain of its own that writes a block a second, at ports of the system's choice.
-fn fast_validator(home: &Path) {
+pub(crate) fn fast_validator(home: &Path) {
     let made = da_node(&["init", "--home", home.to_str().unwrap(), "--chain-id", "weft-halt"]);
     assert!(made.status.success(), "{}", text(&made.stderr));
     let mut genesis: serde_json::Value =
