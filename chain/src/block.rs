@@ -101,8 +101,8 @@ pub fn select<S: StateStore>(
     candidates: &[Candidate],
 ) -> Result<Selected, StateError> {
     let parameters = &genesis.parameters;
-    let operator = genesis.operator(proposer).unwrap_or_default();
     let mut ledger = Ledger::new(state, genesis)?;
+    let operator = ledger.operator(proposer).unwrap_or_default();
     let base_fee = ledger.base_fee();
     let mut order: Vec<&Candidate> = candidates.iter().collect();
     order.sort_by_key(|c| {
@@ -154,13 +154,14 @@ pub struct Draft {
 /// Whoever keeps the `committer`, and gives squares back to it, spares the next block new memory.
 pub fn draft<S: StateStore>(
     genesis: &Genesis,
+    parent: &Parent,
     state: State<'_, S>,
     chosen: &[Candidate],
     proposer: account::Id,
     committer: &mut Committer,
 ) -> Result<Draft, BlockError> {
     let transactions: Vec<_> = chosen.iter().map(|c| c.transaction.clone()).collect();
-    let applied = apply(genesis, state, &transactions, &proposer)?;
+    let applied = apply(genesis, parent, state, &transactions, &proposer)?;
     let square = applied.square(chosen, committer)?;
     Ok(Draft { applied, transactions, square, proposer })
 }
@@ -194,7 +195,7 @@ pub fn propose<S: StateStore>(
     now: Time,
     committer: &mut Committer,
 ) -> Result<ValidBlock, BlockError> {
-    draft(genesis, state, chosen, proposer, committer)?.seal(genesis, parent, now)
+    draft(genesis, parent, state, chosen, proposer, committer)?.seal(genesis, parent, now)
 }
 
 /// Checks a proposal with everything in hand; `candidates` are its transactions in order, `committer` as in
@@ -212,7 +213,7 @@ pub fn validate<S: StateStore>(
         return Err(BlockError::Transactions);
     }
     let transactions: Vec<_> = candidates.iter().map(|c| c.transaction.clone()).collect();
-    let applied = apply(genesis, state, &transactions, &proposal.header.proposer_address)?;
+    let applied = apply(genesis, parent, state, &transactions, &proposal.header.proposer_address)?;
     let square = applied.square(candidates, committer)?;
     if proposal.header.data_hash != Some(Hash::Sha256(square.data_root())) {
         return Err(BlockError::DataRoot);
@@ -237,7 +238,7 @@ pub fn validate_decided<S: StateStore>(
         .map(|t| t.clone().verify(&domain, &genesis.parameters).map(Arc::new))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| BlockError::Transaction(error.to_string()))?;
-    let applied = apply(genesis, state, &transactions, &block.header.proposer_address)?;
+    let applied = apply(genesis, parent, state, &transactions, &block.header.proposer_address)?;
     let mut valid = applied.into_valid(block.header.clone(), parent, &transactions, None);
     valid.block.last_commit.clone_from(&block.last_commit);
     Ok(valid)
@@ -269,6 +270,7 @@ struct Applied {
 /// Applies transactions to the ledger and places their blobs.
 fn apply<S: StateStore>(
     genesis: &Genesis,
+    parent: &Parent,
     state: State<'_, S>,
     transactions: &[Arc<VerifiedTransaction>],
     proposer: &account::Id,
@@ -282,8 +284,8 @@ fn apply<S: StateStore>(
     if chunks > KZG_CHUNKS_PER_BLOCK {
         return Err(BlockError::TooMany { what: "eip4844 chunks", got: chunks, limit: KZG_CHUNKS_PER_BLOCK });
     }
-    let operator = genesis.operator(proposer).ok_or(BlockError::Proposer)?;
     let mut ledger = Ledger::new(state, genesis)?;
+    let operator = ledger.operator(proposer).ok_or(BlockError::Proposer)?;
     let receipts = transactions
         .iter()
         .map(|transaction| ledger.apply(transaction, operator))
@@ -299,7 +301,7 @@ fn apply<S: StateStore>(
         });
     }
     let placement = place_blobs(genesis, &transaction_blob, transactions.iter().map(|t| t.transaction()))?;
-    Ok(Applied { transaction_blob, placement, update: ledger.finish()?, receipts })
+    Ok(Applied { transaction_blob, placement, update: ledger.finish(parent.time(genesis))?, receipts })
 }
 
 impl Applied {

@@ -7,6 +7,7 @@ use prost::Message;
 use crate::{
     address::Address,
     reservation::ReservationId,
+    staking::ValidatorKeys,
     transaction::{Action, BlobHeader, KzgOpening, Payload, Submission, Transaction},
 };
 
@@ -122,6 +123,32 @@ struct ExtendReservationMessage {
     price_cap: u64,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct BondMessage {
+    #[prost(uint64, tag = "1")]
+    stake: u64,
+    #[prost(message, optional, tag = "2")]
+    keys: Option<KeysMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct KeysMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    consensus: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    consensus_proof: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    attestation: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    attestation_proof: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct UnbondMessage {
+    #[prost(uint64, tag = "1")]
+    stake: u64,
+}
+
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum ActionMessage {
     #[prost(message, tag = "6")]
@@ -132,6 +159,10 @@ enum ActionMessage {
     Reserve(ReserveMessage),
     #[prost(message, tag = "9")]
     ExtendReservation(ExtendReservationMessage),
+    #[prost(message, tag = "10")]
+    Bond(BondMessage),
+    #[prost(message, tag = "11")]
+    Unbond(UnbondMessage),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -146,7 +177,7 @@ struct TransactionMessage {
     fee_cap: u64,
     #[prost(uint64, tag = "5")]
     tip: u64,
-    #[prost(oneof = "ActionMessage", tags = "6, 7, 8, 9")]
+    #[prost(oneof = "ActionMessage", tags = "6, 7, 8, 9, 10, 11")]
     action: Option<ActionMessage>,
     /// 96 bytes an opening: commitment ‖ proof.
     #[prost(bytes = "vec", tag = "14")]
@@ -200,6 +231,16 @@ fn action_message(action: &Action) -> ActionMessage {
                 price_cap: *price_cap,
             })
         }
+        Action::Bond { stake, keys } => ActionMessage::Bond(BondMessage {
+            stake: *stake,
+            keys: keys.as_deref().map(|keys| KeysMessage {
+                consensus: keys.consensus.to_vec(),
+                consensus_proof: keys.consensus_proof.to_vec(),
+                attestation: keys.attestation.to_vec(),
+                attestation_proof: keys.attestation_proof.to_vec(),
+            }),
+        }),
+        Action::Unbond { stake } => ActionMessage::Unbond(UnbondMessage { stake: *stake }),
     }
 }
 
@@ -226,6 +267,20 @@ fn decode_action(message: ActionMessage) -> Result<Action, DecodeError> {
             blocks: extend.blocks,
             price_cap: extend.price_cap,
         },
+        ActionMessage::Bond(bond) => Action::Bond {
+            stake: bond.stake,
+            keys: bond.keys.as_ref().map(|keys| decode_keys(keys).map(Box::new)).transpose()?,
+        },
+        ActionMessage::Unbond(unbond) => Action::Unbond { stake: unbond.stake },
+    })
+}
+
+fn decode_keys(keys: &KeysMessage) -> Result<ValidatorKeys, DecodeError> {
+    Ok(ValidatorKeys {
+        consensus: fixed("keys.consensus", &keys.consensus)?,
+        consensus_proof: fixed("keys.consensus_proof", &keys.consensus_proof)?,
+        attestation: fixed("keys.attestation", &keys.attestation)?,
+        attestation_proof: fixed("keys.attestation_proof", &keys.attestation_proof)?,
     })
 }
 

@@ -22,6 +22,12 @@ const EXTEND_TYPE: &str = "ExtendReservation(address sender,bytes16 salt,uint64 
                            uint64 feeCapPerShare,uint64 tipPerShare,bytes32 reservation,uint64 blocks,\
                            uint64 priceCap)";
 
+const BOND_TYPE: &str = "Bond(address sender,bytes16 salt,uint64 validUntil,uint64 feeCapPerShare,\
+                         uint64 tipPerShare,uint64 stake,bytes consensusKey,bytes consensusProof,\
+                         bytes attestationKey,bytes attestationProof)";
+const UNBOND_TYPE: &str = "Unbond(address sender,bytes16 salt,uint64 validUntil,uint64 feeCapPerShare,\
+                           uint64 tipPerShare,uint64 stake)";
+
 /// The chain that a signature is for: chain id and genesis hash, folded into EIP-712's separator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Domain {
@@ -34,6 +40,11 @@ impl Domain {
         let salt = keccak256(&[b"weft/chain/1", &genesis_hash[..], chain_id.as_bytes()].concat());
         let separator = Words::of_type(DOMAIN_TYPE).bytes(b"Weft").bytes(b"1").word(salt).hash();
         Self { separator }
+    }
+
+    /// EIP-712's domain separator.
+    pub fn separator(&self) -> &[u8; 32] {
+        &self.separator
     }
 
     fn digest(&self, struct_hash: [u8; 32]) -> [u8; 32] {
@@ -136,6 +147,14 @@ impl Payload {
                     .number(*price_cap)
                     .hash()
             }
+            Action::Bond { stake, keys } => {
+                let words = common(Words::of_type(BOND_TYPE)).number(*stake);
+                let parts: [&[u8]; 4] = keys.as_deref().map_or([&[]; 4], |keys| {
+                    [&keys.consensus, &keys.consensus_proof, &keys.attestation, &keys.attestation_proof]
+                });
+                parts.into_iter().fold(words, Words::bytes).hash()
+            }
+            Action::Unbond { stake } => common(Words::of_type(UNBOND_TYPE)).number(*stake).hash(),
         };
         domain.digest(hash)
     }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use tendermint::{Hash, Time, validator};
 
 use crate::{
-    Amount, Height,
+    Amount, Height, NANO_PER_WEFT,
     address::Address,
+    bls::AttestationKey,
     eip712::Domain,
     fees::FeeRules,
     header::TrustOptions,
@@ -42,6 +43,10 @@ pub struct Parameters {
     pub trusting_period_seconds: u64,
     /// How long unbonded stake stays slashable.
     pub unbonding_seconds: u64,
+    /// Validators at most; one with more stake takes the place of the one with the least.
+    pub validators_limit: u32,
+    /// The least that a validator bonds, in nano: at least one WEFT.
+    pub minimum_stake: Amount,
     /// Share of the base fee that is burned, in percent; the rest goes to the validators by stake.
     pub burn_percent: u8,
 }
@@ -60,6 +65,8 @@ impl Default for Parameters {
             retention_seconds: 30 * DAY,
             trusting_period_seconds: 7 * DAY,
             unbonding_seconds: 21 * DAY,
+            validators_limit: 100,
+            minimum_stake: 10 * NANO_PER_WEFT,
             burn_percent: 50,
         }
     }
@@ -104,12 +111,17 @@ impl Parameters {
             );
             return bad("parameters.idle_interval_ms", reason);
         }
+        if self.minimum_stake < NANO_PER_WEFT {
+            let reason = format!("must be at least one WEFT ({NANO_PER_WEFT}), got {}", self.minimum_stake);
+            return bad("parameters.minimum_stake", reason);
+        }
         if self.burn_percent > 100 {
             return bad("parameters.burn_percent", format!("must be 0 to 100, got {}", self.burn_percent));
         }
         for (field, value) in [
             ("parameters.blobs_per_transaction", self.blobs_per_transaction),
             ("parameters.transactions_per_block", self.transactions_per_block),
+            ("parameters.validators_limit", self.validators_limit),
         ] {
             if value == 0 {
                 return bad(field, "must be at least 1".into());
@@ -138,13 +150,21 @@ pub struct GenesisValidator {
     /// ed25519 consensus key, hexadecimal.
     #[serde(with = "hex::serde")]
     pub public_key: [u8; 32],
-    /// Voting power, at least 1.
+    /// Voting power, at least 1: whole WEFT that it has bonded at genesis, besides what accounts own.
     pub power: u32,
-    /// Account that receives its fees.
+    /// Account that receives its fees, and whose stake it is.
     pub operator: Address,
+    /// BLS12-381 attestation key, hexadecimal; without one it takes no part in certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation_key: Option<AttestationKey>,
 }
 
 impl GenesisValidator {
+    /// What it has bonded, in nano.
+    pub fn stake(&self) -> Amount {
+        Amount::from(self.power) * NANO_PER_WEFT
+    }
+
     /// The validator as Tendermint knows it.
     pub fn info(&self) -> Result<validator::Info, GenesisError> {
         let key =
@@ -207,6 +227,16 @@ impl Genesis {
                 return bad("validators.power", format!("{} has none; at least 1", validator.name));
             }
         }
+        let mut operators: Vec<_> = self.validators.iter().map(|v| v.operator).collect();
+        operators.sort_unstable();
+        operators.dedup();
+        if operators.len() < self.validators.len() {
+            return bad("validators.operator", "an account operates one validator".into());
+        }
+        let keys: Vec<_> = self.validators.iter().filter_map(|v| v.attestation_key).collect();
+        if keys.iter().enumerate().any(|(at, key)| keys[..at].contains(key)) {
+            return bad("validators.attestation_key", "each key once".into());
+        }
         let mut accounts: Vec<_> = self.accounts.iter().map(|a| a.address).collect();
         accounts.sort_unstable();
         accounts.dedup();
@@ -219,9 +249,11 @@ impl Genesis {
         Ok(())
     }
 
-    /// The sum of all balances, in nano.
+    /// The sum of all balances and all stake, in nano.
     pub fn supply(&self) -> Option<Amount> {
-        self.accounts.iter().try_fold(0u64, |sum, account| sum.checked_add(account.balance))
+        let stakes = self.validators.iter().map(GenesisValidator::stake);
+        let mut balances = self.accounts.iter().map(|account| account.balance);
+        balances.try_fold(stakes.sum(), |sum: Amount, balance| sum.checked_add(balance))
     }
 
     /// keccak-256 of "weft/genesis/1" and the canonical JSON.
@@ -244,14 +276,6 @@ impl Genesis {
     pub fn validator_set(&self) -> Result<validator::Set, GenesisError> {
         let infos = self.validators.iter().map(GenesisValidator::info).collect::<Result<Vec<_>, _>>()?;
         Ok(validator::Set::without_proposer(infos))
-    }
-
-    /// The account that receives the fees of the validator with this consensus address.
-    pub fn operator(&self, validator: &tendermint::account::Id) -> Option<Address> {
-        self.validators
-            .iter()
-            .find(|v| v.info().is_ok_and(|info| info.address == *validator))
-            .map(|v| v.operator)
     }
 }
 

@@ -4,11 +4,16 @@
 //! validator's or the proposer's.
 
 mod reserving;
+mod staking;
+
+pub(crate) use staking::genesis_values;
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
 };
+
+use tendermint::{Time, account};
 
 use crate::{
     Amount, Height,
@@ -16,9 +21,10 @@ use crate::{
     fees::FeeRules,
     genesis::Genesis,
     reservation::{ReservationError, ReservationId},
+    staking::{Roster, StakingError},
     state::{Draft, State, StateError, StateStore, StateUpdate, Values},
     state_key::StateKey,
-    transaction::{Action, TxId, VerifiedTransaction},
+    transaction::{Action, Payload, TxId, VerifiedTransaction},
 };
 
 /// What an included transaction paid.
@@ -58,6 +64,12 @@ pub struct Ledger<'a, S> {
     used_on_demand: u64,
     /// Base fees and what reservations cost.
     revenue: Amount,
+    /// The set that signs this block.
+    signing: Roster,
+    /// The set of the height after the next, as this block leaves it.
+    roster: Roster,
+    /// Stake that this block unbonds.
+    leaving: Vec<(Address, Amount)>,
 }
 
 impl<'a, S: StateStore> Ledger<'a, S> {
@@ -77,7 +89,15 @@ impl<'a, S: StateStore> Ledger<'a, S> {
             used: 0,
             used_on_demand: 0,
             revenue: 0,
+            signing: state.roster(StateKey::Validators)?,
+            roster: state.roster(StateKey::ValidatorsNext)?,
+            leaving: Vec::new(),
         })
+    }
+
+    /// The account of the validator with this consensus address, of the set that signs this block.
+    pub fn operator(&self, validator: &account::Id) -> Option<Address> {
+        self.signing.operator(validator)
     }
 
     /// Base fee per share of this block, in nano.
@@ -107,7 +127,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
             return Err(LedgerError::CapTooLow { cap: payload.fee_cap, base_fee: self.base_fee });
         };
         let tip = room.min(payload.tip);
-        let spent = self.spending(&payload.action)?;
+        let spent = self.spending(payload)?;
         let balance = self.draft.balance(&transaction.sender())?;
         let charged = self.base_fee.checked_add(tip).and_then(|price| price.checked_mul(shares));
         match charged.and_then(|charged| charged.checked_add(spent).map(|needed| (charged, needed))) {
@@ -151,8 +171,8 @@ impl<'a, S: StateStore> Ledger<'a, S> {
     }
 
     /// What an action takes from its sender, which it may do now.
-    fn spending(&self, action: &Action) -> Result<Amount, LedgerError> {
-        match action {
+    fn spending(&self, payload: &Payload) -> Result<Amount, LedgerError> {
+        match &payload.action {
             Action::SubmitBlobs { .. } => Ok(0),
             Action::Transfer { amount, .. } => Ok(*amount),
             Action::Reserve { rate, blocks, price_cap, .. } => {
@@ -161,6 +181,10 @@ impl<'a, S: StateStore> Ledger<'a, S> {
             Action::ExtendReservation { reservation, blocks, price_cap } => {
                 self.extension_price(*reservation, *blocks, *price_cap)
             }
+            Action::Bond { stake, keys } => {
+                self.bonded(payload.sender, *stake, keys.as_deref()).map(|_| *stake)
+            }
+            Action::Unbond { stake } => self.unbonded(payload.sender, *stake).map(|_| 0),
         }
     }
 
@@ -191,6 +215,8 @@ impl<'a, S: StateStore> Ledger<'a, S> {
                 self.revenue += receipt.spent;
                 self.extend_reservation(*reservation, *blocks)?;
             }
+            Action::Bond { stake, keys } => self.bond(sender, *stake, keys.as_deref())?,
+            Action::Unbond { stake } => self.unbond(sender, *stake)?,
         }
         self.used += receipt.shares;
         if receipt.reservation.is_none() {
@@ -219,9 +245,12 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         Ok(())
     }
 
-    /// Ends the block: splits the revenue, moves the excess, forgets what is over.
-    pub fn finish(mut self) -> Result<StateUpdate, StateError> {
+    /// Ends the block, `time` being that of the header before it, which is known before the block is built: splits the
+    /// revenue, moves the excess and the validator sets, forgets what is over.
+    pub fn finish(mut self, time: Time) -> Result<StateUpdate, StateError> {
         self.split_revenue()?;
+        self.rotate_sets()?;
+        self.move_unbonding(time)?;
         let excess = self.rules.next(self.excess, self.used_on_demand.saturating_add(self.reserved));
         self.draft.put_number(StateKey::Excess, excess);
         self.end_reservations()?;
@@ -239,13 +268,13 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         let genesis = self.genesis;
         let burn_percent = u64::from(genesis.parameters.burn_percent);
         let to_validators = self.revenue - percent(self.revenue, burn_percent);
-        let power: u64 = genesis.validators.iter().map(|v| u64::from(v.power)).sum();
+        let power = self.signing.power().max(1);
         let mut burned = self.revenue;
-        for validator in &genesis.validators {
-            let part = u128::from(to_validators) * u128::from(validator.power) / u128::from(power.max(1));
+        for member in std::mem::take(&mut self.signing).0 {
+            let part = u128::from(to_validators) * u128::from(member.power) / u128::from(power);
             let part = u64::try_from(part).unwrap_or(0);
             if part > 0 {
-                self.deposit(validator.operator, part)?;
+                self.deposit(member.operator, part)?;
                 burned -= part;
             }
         }
@@ -317,6 +346,9 @@ pub enum LedgerError {
     /// A reservation cannot be bought, extended or used like this.
     #[error(transparent)]
     Reservation(#[from] ReservationError),
+    /// Stake cannot be bonded or unbonded like this.
+    #[error(transparent)]
+    Staking(#[from] StakingError),
     /// This node's storage failed.
     #[error(transparent)]
     State(#[from] StateError),

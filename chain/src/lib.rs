@@ -16,6 +16,7 @@
 mod accusation;
 mod address;
 mod block;
+mod bls;
 mod body;
 mod codec;
 mod eip712;
@@ -28,6 +29,7 @@ mod ledger;
 mod outcome;
 mod proposal;
 mod reservation;
+mod staking;
 mod state;
 mod state_key;
 mod state_proof;
@@ -40,6 +42,7 @@ pub use block::{
     Block, BlockError, Candidate, Draft, Selected, ValidBlock, draft, place, propose, select, validate,
     validate_decided,
 };
+pub use bls::{AttestationKey, AttestationSecret, BlsError};
 pub use body::{BodyError, CheckedBlob};
 pub use codec::DecodeError;
 pub use eip712::Domain;
@@ -54,6 +57,9 @@ pub use outcome::{Outcome, Reason, TxStatus};
 pub use proposal::Proposal;
 pub use reservation::{
     BURST_BLOCKS, RESERVED_BLOCKS_LIMIT, Reservation, ReservationError, ReservationId, SIGNERS_LIMIT,
+};
+pub use staking::{
+    KeysError, Member, Roster, StakingError, UNBONDINGS_LIMIT, Unbonding, Validator, ValidatorKeys,
 };
 pub use state::{MemoryState, State, StateError, StateStore, StateUpdate};
 pub use state_key::{StateKey, StateKeyError};

@@ -9,6 +9,11 @@
 //! | `reserved` | shares a block that all reservations hold: u64 BE |
 //! | `reservation/` ‖ id: 32 | [`Reservation::encode`] |
 //! | `reservations-until/` ‖ height: u64 BE | ids of reservations that end at that height, 32 bytes each |
+//! | `validators-last`, `validators`, `validators-next` | [`Roster::encode`] of the set that signed the latest block, that signs the next, that signs the one after |
+//! | `validator/` ‖ operator | [`Validator::encode`] |
+//! | `consensus-key/` ‖ Tendermint address, `attestation-key/` ‖ keccak-256 of the key | operator: 20 |
+//! | `unbonding/` ‖ place: u64 BE | [`Unbonding::encode`](crate::Unbonding::encode) |
+//! | `unbonding-start`, `unbonding-end` | first place not paid out, first place free: u64 BE |
 //!
 //! A height is a version of the tree; what a block does not touch is shared with the version before.
 
@@ -25,6 +30,7 @@ use crate::{
     address::Address,
     genesis::Genesis,
     reservation::{Reservation, ReservationId},
+    staking::{Roster, Validator},
     state_key::StateKey,
     transaction::Payload,
 };
@@ -67,6 +73,10 @@ pub(crate) trait Values {
 
     fn reserved(&self) -> Result<u64, StateError> {
         self.number(StateKey::Reserved, "reserved")
+    }
+
+    fn validator(&self, operator: &Address) -> Result<Option<Validator>, StateError> {
+        self.value(StateKey::Validator(*operator))?.map(|bytes| Validator::decode(&bytes)).transpose()
     }
 
     fn reservation(&self, id: &ReservationId) -> Result<Option<Reservation>, StateError> {
@@ -212,6 +222,16 @@ impl<'a, S: StateStore> State<'a, S> {
         Values::reservation(self, id)
     }
 
+    /// A validator, by its operator's account, that has stake or had it within the unbonding period.
+    pub fn validator(&self, operator: &Address) -> Result<Option<Validator>, StateError> {
+        Values::validator(self, operator)
+    }
+
+    /// A set with its operators: `key` is one of the three that hold sets.
+    pub fn roster(&self, key: StateKey) -> Result<Roster, StateError> {
+        Roster::decode(&self.value(key)?.ok_or(StateError::Malformed("validators"))?)
+    }
+
     /// Whether the transaction, or another of its sender, salt and last height, is in the chain and has not expired.
     pub fn has_seen(&self, payload: &Payload) -> Result<bool, StateError> {
         Ok(self.seen(payload.valid_until)?.contains(&payload.once()))
@@ -279,7 +299,7 @@ pub struct StateUpdate {
 }
 
 impl StateUpdate {
-    /// The state at genesis: the accounts' balances.
+    /// The state at genesis: the accounts' balances and the validators.
     pub fn genesis(genesis: &Genesis) -> Result<Self, StateError> {
         let empty = MemoryState::default();
         let mut draft = Draft::over(State::at(&empty, 0));
@@ -287,6 +307,9 @@ impl StateUpdate {
         draft.put_number(StateKey::Burned, 0);
         for account in &genesis.accounts {
             draft.put_number(StateKey::Account(account.address), account.balance);
+        }
+        for (key, value) in crate::ledger::genesis_values(genesis)? {
+            draft.put(key, value);
         }
         draft.finish(0)
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Height, address::Address, reservation::ReservationId};
+use crate::{Height, address::Address, hex_text::parse, reservation::ReservationId};
 
 /// What a value of the state belongs to. As text: the key's bytes, with hexadecimal and decimal where those are binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,24 @@ pub enum StateKey {
     Reservation(ReservationId),
     /// Ids of the reservations that end at a height: `reservations-until/7`.
     ReservationsUntil(Height),
+    /// The set that signed the latest block: `validators-last`.
+    ValidatorsLast,
+    /// The set that signs the next block: `validators`.
+    Validators,
+    /// The set that signs the block after the next: `validators-next`.
+    ValidatorsNext,
+    /// One validator, by its operator: `validator/0x…`.
+    Validator(Address),
+    /// The operator of the validator with this consensus address: `consensus-key/…`.
+    ConsensusKey([u8; 20]),
+    /// The operator of the validator whose attestation key has this keccak-256: `attestation-key/…`.
+    AttestationKey([u8; 32]),
+    /// Stake on its way out, by its place in the queue: `unbonding/7`.
+    Unbonding(u64),
+    /// The first place of the queue that is not paid out: `unbonding-start`.
+    UnbondingStart,
+    /// The first place of the queue that is free: `unbonding-end`.
+    UnbondingEnd,
 }
 
 impl StateKey {
@@ -34,6 +52,15 @@ impl StateKey {
             Self::Reserved => "reserved",
             Self::Reservation(_) => "reservation",
             Self::ReservationsUntil(_) => "reservations-until",
+            Self::ValidatorsLast => "validators-last",
+            Self::Validators => "validators",
+            Self::ValidatorsNext => "validators-next",
+            Self::Validator(_) => "validator",
+            Self::ConsensusKey(_) => "consensus-key",
+            Self::AttestationKey(_) => "attestation-key",
+            Self::Unbonding(_) => "unbonding",
+            Self::UnbondingStart => "unbonding-start",
+            Self::UnbondingEnd => "unbonding-end",
         }
     }
 
@@ -41,10 +68,14 @@ impl StateKey {
     pub fn bytes(&self) -> Vec<u8> {
         let of = |rest: &[u8]| [self.kind().as_bytes(), b"/", rest].concat();
         match self {
-            Self::Account(address) => of(address.as_bytes()),
+            Self::Account(address) | Self::Validator(address) => of(address.as_bytes()),
             Self::Reservation(id) => of(&id.0),
-            Self::Seen(height) | Self::ReservationsUntil(height) => of(&height.to_be_bytes()),
-            Self::Excess | Self::Burned | Self::Reserved => self.kind().into(),
+            Self::ConsensusKey(address) => of(address),
+            Self::AttestationKey(hash) => of(hash),
+            Self::Seen(number) | Self::ReservationsUntil(number) | Self::Unbonding(number) => {
+                of(&number.to_be_bytes())
+            }
+            _ => self.kind().into(),
         }
     }
 }
@@ -53,10 +84,14 @@ impl fmt::Display for StateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind();
         match self {
-            Self::Account(address) => write!(f, "{kind}/{address}"),
+            Self::Account(address) | Self::Validator(address) => write!(f, "{kind}/{address}"),
             Self::Reservation(id) => write!(f, "{kind}/{id}"),
-            Self::Seen(height) | Self::ReservationsUntil(height) => write!(f, "{kind}/{height}"),
-            Self::Excess | Self::Burned | Self::Reserved => f.write_str(kind),
+            Self::ConsensusKey(address) => write!(f, "{kind}/{}", hex::encode(address)),
+            Self::AttestationKey(hash) => write!(f, "{kind}/{}", hex::encode(hash)),
+            Self::Seen(number) | Self::ReservationsUntil(number) | Self::Unbonding(number) => {
+                write!(f, "{kind}/{number}")
+            }
+            _ => f.write_str(kind),
         }
     }
 }
@@ -64,8 +99,9 @@ impl fmt::Display for StateKey {
 /// A text that names nothing in the state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{0}' is no key of the state; they are account/0x…, reservation/…, seen/height, reservations-until/height, \
-     excess, burned and reserved"
+    "'{0}' is no key of the state; they are account/0x…, reservation/…, validator/0x…, consensus-key/…, \
+     attestation-key/…, unbonding/place, seen/height, reservations-until/height, excess, burned, reserved, \
+     validators-last, validators, validators-next, unbonding-start and unbonding-end"
 )]
 pub struct StateKeyError(String);
 
@@ -82,6 +118,15 @@ impl FromStr for StateKey {
             "excess" => Some(Self::Excess),
             "burned" => Some(Self::Burned),
             "reserved" => Some(Self::Reserved),
+            "validators-last" => Some(Self::ValidatorsLast),
+            "validators" => Some(Self::Validators),
+            "validators-next" => Some(Self::ValidatorsNext),
+            "validator" => rest.parse().ok().map(Self::Validator),
+            "consensus-key" => parse(rest).ok().map(Self::ConsensusKey),
+            "attestation-key" => parse(rest).ok().map(Self::AttestationKey),
+            "unbonding" => rest.parse().ok().map(Self::Unbonding),
+            "unbonding-start" => Some(Self::UnbondingStart),
+            "unbonding-end" => Some(Self::UnbondingEnd),
             _ => None,
         };
         // One way of writing each.
@@ -101,6 +146,11 @@ mod tests {
             StateKey::Seen(12),
             StateKey::Reservation(ReservationId([8; 32])),
             StateKey::ReservationsUntil(9),
+            StateKey::Validator(Address::from_bytes([7; 20])),
+            StateKey::ConsensusKey([6; 20]),
+            StateKey::AttestationKey([5; 32]),
+            StateKey::Unbonding(3),
+            StateKey::ValidatorsNext,
         ];
         for key in keys {
             assert_eq!(key.to_string().parse(), Ok(key));

@@ -14,7 +14,13 @@ use tendermint::{
 use tendermint_light_client_verifier::operations::{ProdVotingPowerCalculator, VotingPowerCalculator};
 use tendermint_proto::v0_38::types::CommitSig as RawCommitSig;
 
-use crate::{Height, RULES_VERSION, block::BlockError, genesis::Genesis};
+use crate::{
+    Height, RULES_VERSION,
+    block::BlockError,
+    genesis::Genesis,
+    state::{State, StateError, StateStore},
+    state_key::StateKey,
+};
 
 /// Tendermint's block protocol version.
 const BLOCK_PROTOCOL: u64 = 11;
@@ -38,6 +44,18 @@ pub struct Parent {
 }
 
 impl Parent {
+    /// What builds on `state`, the state after the header `last`.
+    pub fn new<S: StateStore>(state: State<'_, S>, last: Option<SignedHeader>) -> Result<Self, StateError> {
+        let set = |key| state.roster(key).and_then(|roster| roster.set());
+        Ok(Self {
+            state_root: state.root()?,
+            last,
+            last_validators: set(StateKey::ValidatorsLast)?,
+            validators: set(StateKey::Validators)?,
+            next_validators: set(StateKey::ValidatorsNext)?,
+        })
+    }
+
     /// Height of the block that builds on this.
     pub fn next_height(&self) -> Height {
         self.last.as_ref().map_or(1, |last| last.header.height.value() + 1)

@@ -14,6 +14,7 @@ use crate::{
     genesis::Parameters,
     hex_text::hex_text,
     reservation::{self, ReservationId},
+    staking::{KeysError, ValidatorKeys},
 };
 
 /// Bytes of one EIP-4844 blob, the unit of its foreign commitment.
@@ -163,14 +164,26 @@ pub enum Action {
         /// The most that the extension may cost, in nano.
         price_cap: Amount,
     },
+    /// Bonds stake of the sender's validator.
+    Bond {
+        /// In nano.
+        stake: Amount,
+        /// A new validator's keys; none to add stake to one.
+        keys: Option<Box<ValidatorKeys>>,
+    },
+    /// Starts to unbond stake of the sender's validator; without stake it leaves the set.
+    Unbond {
+        /// In nano.
+        stake: Amount,
+    },
 }
 
 impl Action {
     /// The most that it takes from the sender besides the transaction's fee, in nano.
     pub fn spends(&self) -> Amount {
         match self {
-            Self::SubmitBlobs { .. } => 0,
-            Self::Transfer { amount, .. } => *amount,
+            Self::SubmitBlobs { .. } | Self::Unbond { .. } => 0,
+            Self::Transfer { amount, .. } | Self::Bond { stake: amount, .. } => *amount,
             Self::Reserve { price_cap, .. } | Self::ExtendReservation { price_cap, .. } => *price_cap,
         }
     }
@@ -184,7 +197,12 @@ impl Action {
     }
 
     /// Checks what needs neither ledger nor signature.
-    fn check(&self, parameters: &Parameters) -> Result<(), TransactionError> {
+    fn check(
+        &self,
+        sender: &Address,
+        domain: &Domain,
+        parameters: &Parameters,
+    ) -> Result<(), TransactionError> {
         match self {
             Self::SubmitBlobs { blobs, .. } => {
                 let limit = parameters.blobs_per_transaction as usize;
@@ -193,7 +211,8 @@ impl Action {
                 }
                 blobs.iter().enumerate().try_for_each(|(at, blob)| blob.check(at, parameters))
             }
-            Self::Transfer { .. } => Ok(()),
+            Self::Transfer { .. } | Self::Bond { keys: None, .. } | Self::Unbond { .. } => Ok(()),
+            Self::Bond { keys: Some(keys), .. } => Ok(keys.check(domain, sender)?),
             Self::Reserve { rate, blocks, signers, .. } => {
                 reservation::check_purchase(&FeeRules::new(parameters), *rate, *blocks, signers)
             }
@@ -289,7 +308,7 @@ impl Transaction {
         domain: &Domain,
         parameters: &Parameters,
     ) -> Result<VerifiedTransaction, TransactionError> {
-        self.payload.action.check(parameters)?;
+        self.payload.action.check(&self.payload.sender, domain, parameters)?;
         if self.payload.reservation().is_some() && (self.payload.fee_cap, self.payload.tip) != (0, 0) {
             return Err(TransactionError::ReservedFee);
         }
@@ -507,6 +526,9 @@ pub enum TransactionError {
     /// Not a sorted set.
     #[error("signers: must ascend, each once")]
     SignerOrder,
+    /// A validator's keys without the proofs that it holds them.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// No key made this signature.
     #[error("signature: {0}")]
     Signature(KeyError),
@@ -535,6 +557,8 @@ impl TransactionError {
             Self::ReservedNamespace { .. } => "blobs.namespace",
             Self::ForeignOrder { .. } => "blobs.foreign",
             Self::KzgCount { .. } | Self::KzgOpenings { .. } => "kzg",
+            Self::Keys(KeysError::Consensus) => "consensus_proof",
+            Self::Keys(KeysError::Attestation(_)) => "attestation_proof",
             Self::ReservedFee => "fee_cap",
             Self::ReservedRate { .. } => "rate",
             Self::ReservedBlocks { .. } => "blocks",

@@ -14,7 +14,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use chain::{
-    Amount, Genesis, GenesisAccount, GenesisValidator, NANO_PER_WEFT, NetworkConfig, Parameters, SecretKey,
+    Amount, AttestationSecret, Genesis, GenesisAccount, GenesisValidator, NANO_PER_WEFT, NetworkConfig,
+    Parameters, SecretKey,
 };
 use network::Multiaddr;
 use tokio::{
@@ -50,7 +51,14 @@ pub fn make_validator(home: &Home, name: &str) -> Result<GenesisValidator> {
     home.make_key(KeyRole::Operator)?;
     let public = ed25519_consensus::SigningKey::from(consensus).verification_key().to_bytes();
     let operator = home.account(KeyRole::Operator)?.address();
-    Ok(GenesisValidator { name: name.into(), public_key: public, power: 10, operator })
+    let attestation = AttestationSecret::from_seed(&home.make_key(KeyRole::Attestation)?)?;
+    Ok(GenesisValidator {
+        name: name.into(),
+        public_key: public,
+        power: 10,
+        operator,
+        attestation_key: Some(attestation.key()),
+    })
 }
 
 /// A genesis that starts now, with the development accounts funded; the faucet gives from the first.

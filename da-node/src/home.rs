@@ -112,6 +112,8 @@ pub struct Running {
 pub enum KeyRole {
     /// ed25519, signs votes.
     Consensus,
+    /// BLS12-381, signs attestations; the file holds the seed of its secret.
+    Attestation,
     /// ed25519, names the node to its peers on both networks.
     Network,
     /// secp256k1, the account that receives a validator's fees.
@@ -124,6 +126,7 @@ impl KeyRole {
     fn file(self) -> &'static str {
         match self {
             Self::Consensus => "consensus.key",
+            Self::Attestation => "attestation.key",
             Self::Network => "network.key",
             Self::Operator => "operator.key",
             Self::Faucet => "faucet.key",

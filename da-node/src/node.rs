@@ -9,14 +9,13 @@ use std::{
 
 use blob_api::{SubmitError, check_submission};
 use chain::{
-    Block, Candidate, Domain, Draft, Genesis, Height, LightBlock, Parent, Proposal, State, Submission, TxId,
-    ValidBlock, validate_decided,
+    Block, Candidate, Domain, Draft, Genesis, Height, LightBlock, Parent, Proposal, State, StateKey,
+    Submission, TxId, ValidBlock, validate_decided,
 };
 use erasure::{CommittedSquare, Committer, DataRootParts, IndexEntry, OriginalSquare, SHARE_BYTES};
 use tendermint::{
     Hash, Time, account,
     block::{Commit, signed_header::SignedHeader},
-    validator,
 };
 use tokio::sync::{Notify, watch};
 
@@ -55,7 +54,6 @@ pub(crate) struct Node {
     pub(crate) metrics: Metrics,
     /// Proofs that a block of this chain is wrong.
     pub(crate) frauds: Frauds,
-    validators: validator::Set,
     head: watch::Sender<Arc<Parent>>,
     /// Commits proposals in the buffers of squares that nobody uses any more.
     committer: Mutex<Committer>,
@@ -107,9 +105,8 @@ pub(crate) enum NodeError {
 impl Node {
     /// Opens the node on its database.
     pub(crate) fn open(genesis: Genesis, store: Store, metrics: Metrics) -> Result<Self, NodeError> {
-        let validators = genesis.validator_set()?;
         let tip = store.tip()?;
-        let parent = Self::parent_of(&store, &validators, tip)?;
+        let parent = Self::parent_of(&store, tip)?;
         let frauds = Frauds::load(&store)?;
         let mut missing = store.missing()?;
         missing.retain(|height| !frauds.judged().contains(height));
@@ -125,7 +122,6 @@ impl Node {
             squares: Squares::default(),
             metrics,
             frauds,
-            validators,
             head: watch::Sender::new(Arc::new(parent)),
             committer: Mutex::new(Committer::new(COMMIT_THREADS)),
             valid: Mutex::default(),
@@ -171,7 +167,7 @@ impl Node {
         self.pool_turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn parent_of(store: &Store, validators: &validator::Set, tip: Height) -> Result<Parent, NodeError> {
+    fn parent_of(store: &Store, tip: Height) -> Result<Parent, NodeError> {
         let last = match tip {
             0 => None,
             tip => {
@@ -180,13 +176,7 @@ impl Node {
                 Some(SignedHeader::new(block.header, commit).map_err(|_| NodeError::Commit(tip))?)
             }
         };
-        Ok(Parent {
-            state_root: State::at(store, tip).root().map_err(StoreError::from)?,
-            last,
-            last_validators: validators.clone(),
-            validators: validators.clone(),
-            next_validators: validators.clone(),
-        })
+        Ok(Parent::new(State::at(store, tip), last).map_err(StoreError::from)?)
     }
 
     /// Stops the node: its disk or its rules cannot be relied on.
@@ -250,11 +240,6 @@ impl Node {
         State::at(&self.store, parent.next_height() - 1)
     }
 
-    /// The validators of every height.
-    pub(crate) fn validators(&self) -> &validator::Set {
-        &self.validators
-    }
-
     /// Base fee per share of the next block.
     pub(crate) fn base_fee(&self) -> Result<u64, chain::StateError> {
         Ok(self.genesis.fee_rules().base_fee(self.market.excess()))
@@ -267,10 +252,12 @@ impl Node {
         };
         let signed_header =
             SignedHeader::new(block.header, commit).map_err(|_| StoreError::Corrupt("commit"))?;
+        let state = State::at(&self.store, height);
+        let set = |key| state.roster(key).and_then(|roster| roster.set());
         Ok(Some(LightBlock {
             signed_header,
-            validators: self.validators.clone(),
-            next_validators: self.validators.clone(),
+            validators: set(StateKey::ValidatorsLast)?,
+            next_validators: set(StateKey::Validators)?,
         }))
     }
 
@@ -323,7 +310,7 @@ impl Node {
         }
         let build = || {
             let committer = &mut self.committer();
-            chain::draft(&self.genesis, state(), &selected.chosen, proposer, committer)
+            chain::draft(&self.genesis, &parent, state(), &selected.chosen, proposer, committer)
         };
         let draft =
             self.metrics.timed(Stage::Build, build).map_err(|error| NodeError::Rule { height, error })?;
@@ -427,13 +414,8 @@ impl Node {
         let excess = State::at(&self.store, height).excess()?;
         let in_turn = self.pool_turn();
         self.market.advance(market, excess);
-        self.head.send_replace(Arc::new(Parent {
-            state_root: valid.update.root,
-            last: Some(last),
-            last_validators: self.validators.clone(),
-            validators: self.validators.clone(),
-            next_validators: self.validators.clone(),
-        }));
+        let parent = Parent::new(State::at(&self.store, height), Some(last)).map_err(StoreError::from)?;
+        self.head.send_replace(Arc::new(parent));
         let included: Vec<_> =
             valid.receipts.iter().map(|receipt| receipt.id).zip(&valid.block.transactions).collect();
         let changes = self.pool.decided(&included, &self.genesis, self.state())?;

@@ -137,11 +137,10 @@ pub async fn start_as(
 
     let validator_seed = config.validator.then(|| home.key(KeyRole::Consensus)).transpose()?;
     let proposer = consensus_address(&validator_seed.unwrap_or(network_seed))?;
-    if config.validator && node.validators().validator(proposer).is_none() {
-        bail!(
-            "this node's consensus key ({proposer}) is in no validator of genesis.json; set `validator = false` in {} \
-             to follow the chain without a vote",
-            home.path("node.toml").display()
+    if config.validator && node.head().next_validators.validator(proposer).is_none() {
+        tracing::warn!(
+            %proposer,
+            "this node's consensus key is no validator's: it follows without a vote until `da-node bond` made it one"
         );
     }
     let agree = Agree::new(node.clone(), fetcher.clone(), network.clone(), proposer, halt)

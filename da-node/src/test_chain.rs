@@ -49,11 +49,12 @@ pub(crate) struct TestChain {
 impl TestChain {
     pub(crate) fn new(chain_id: &str) -> Self {
         let accounts = (1..=3).map(|seed| GenesisAccount { address: key(seed).address(), balance: FUNDS });
-        let validators = signers().map(|signer| GenesisValidator {
+        let validators = signers().zip(100..).map(|(signer, operator)| GenesisValidator {
             name: "one of four".into(),
             public_key: signer.verification_key().to_bytes(),
             power: 1,
-            operator: key(100).address(),
+            operator: key(operator).address(),
+            attestation_key: None,
         });
         let genesis = Genesis {
             chain_id: chain_id.into(),

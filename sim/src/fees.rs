@@ -237,6 +237,7 @@ impl World {
                 public_key,
                 power: 1,
                 operator: operator.address(),
+                attestation_key: None,
             }],
         };
         genesis.check()?;
@@ -250,7 +251,7 @@ impl World {
         store.apply(StateUpdate::genesis(&self.genesis)?);
         let set = self.genesis.validator_set()?;
         let proposer = set.validators().first().context("no validator")?.address;
-        let operator = self.genesis.operator(&proposer).unwrap_or_default();
+        let operator = self.genesis.validators.first().context("no validator")?.operator;
         let mut tallies: Vec<Tally> = self.agents.iter().map(|_| Tally::default()).collect();
         let (mut pool, mut path, mut burst, mut salt) = (Vec::<Pending>::new(), Vec::new(), false, 0_u128);
         let mut reservation = None;
@@ -305,7 +306,7 @@ impl World {
                 anyhow::bail!("transaction {id} was refused: {error}");
             }
             path.push((ledger.base_fee(), ledger.used()));
-            let update = ledger.finish()?;
+            let update = ledger.finish(self.genesis.time)?;
             store.apply(update);
             progress();
         }

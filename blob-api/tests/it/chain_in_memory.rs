@@ -78,6 +78,7 @@ impl Chain {
             public_key: signer.verification_key().to_bytes(),
             power: 10,
             operator: key(100 + at as u8).address(),
+            attestation_key: None,
         };
         let genesis = Genesis {
             chain_id: "weft-test".into(),

@@ -1,5 +1,4 @@
 use chain::{Action, Amount, Candidate, Ledger, LedgerError, Parameters, Payload, fees::MIN_BASE_FEE};
-use proptest::prelude::*;
 
 use crate::support::{Chain, FUNDS, key, namespace};
 
@@ -94,33 +93,4 @@ fn a_fee_is_charged_once_and_split_as_genesis_says() {
     assert_eq!(operators.iter().sum::<Amount>(), 4 * share + 130);
     assert_eq!(operators.iter().filter(|balance| **balance == share).count(), 3);
     assert_eq!(state.burned().unwrap(), 13_000 - 4 * share);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn supply_is_conserved_and_nobody_goes_below_zero(
-        moves in prop::collection::vec((1u8..=4, 1u8..=6, 0u64..=FUNDS, 0u64..5_000), 1..24),
-    ) {
-        let mut chain = chain();
-        for (salt, block) in moves.chunks(4).enumerate() {
-            let candidates: Vec<_> = block
-                .iter()
-                .enumerate()
-                .map(|(at, (from, to, amount, cap))| {
-                    transfer(&chain, *from, *to, *amount, |p| {
-                        p.fee_cap = *cap;
-                        p.salt = [salt as u8 * 8 + at as u8; 16];
-                    })
-                })
-                .collect();
-            let valid = chain.propose(&candidates);
-            chain.decide(valid, &[0, 1, 2]);
-        }
-        let state = chain.state();
-        let held: Amount =
-            (1..=6).chain(100..104).map(|seed| state.balance(&key(seed).address()).unwrap()).sum();
-        prop_assert_eq!(held + state.burned().unwrap(), 3 * FUNDS);
-    }
 }

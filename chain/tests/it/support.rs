@@ -3,9 +3,9 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use chain::{
-    Action, Amount, BlobHeader, Candidate, CheckedBlob, Genesis, GenesisAccount, GenesisValidator, Height,
-    KzgOpening, LightBlock, MemoryState, Parameters, Parent, Payload, SecretKey, State, StateUpdate,
-    Transaction, ValidBlock,
+    Action, Amount, AttestationSecret, BlobHeader, Candidate, CheckedBlob, Genesis, GenesisAccount,
+    GenesisValidator, Height, KzgOpening, LightBlock, MemoryState, Parameters, Parent, Payload, SecretKey,
+    State, StateKey, StateUpdate, Transaction, Unbonding, ValidBlock, ValidatorKeys,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{Committer, ForeignKind, Namespace};
@@ -39,13 +39,14 @@ impl Chain {
 
     /// A chain whose accounts 1 to 3 own `balance` each.
     pub(crate) fn funded(parameters: Parameters, balance: Amount) -> Self {
-        let signers: Vec<_> = (1..=4u8).map(|seed| SigningKey::from([seed; 32])).collect();
+        // The fifth and the sixth are of validators that join later.
+        let signers: Vec<_> = (1..=6u8).map(|seed| SigningKey::from([seed; 32])).collect();
         let genesis = Genesis {
             chain_id: "weft-test".into(),
             time: Time::from_unix_timestamp(1_700_000_000, 0).unwrap(),
             parameters,
             accounts: (1..=3).map(|seed| GenesisAccount { address: key(seed).address(), balance }).collect(),
-            validators: signers
+            validators: signers[..4]
                 .iter()
                 .enumerate()
                 .map(|(at, signer)| GenesisValidator {
@@ -53,21 +54,14 @@ impl Chain {
                     public_key: signer.verification_key().to_bytes(),
                     power: 10,
                     operator: key(100 + at as u8).address(),
+                    attestation_key: None,
                 })
                 .collect(),
         };
         genesis.check().unwrap();
         let mut store = MemoryState::default();
-        let update = StateUpdate::genesis(&genesis).unwrap();
-        let set = genesis.validator_set().unwrap();
-        let parent = Parent {
-            state_root: update.root,
-            last: None,
-            last_validators: set.clone(),
-            validators: set.clone(),
-            next_validators: set,
-        };
-        store.apply(update);
+        store.apply(StateUpdate::genesis(&genesis).unwrap());
+        let parent = Parent::new(State::at(&store, 0), None).unwrap();
         Self { genesis, store, parent, signers }
     }
 
@@ -135,16 +129,32 @@ impl Chain {
         .unwrap()
     }
 
+    /// All money there is: balances, stake, unbonding stake and what was burned, of the accounts that tests use.
+    pub(crate) fn accounted(&self) -> Amount {
+        let state = self.state();
+        let accounts = || (1..=9).chain(100..104).map(|seed| key(seed).address());
+        let balances: Amount = accounts().map(|account| state.balance(&account).unwrap()).sum();
+        let validators = accounts().filter_map(|account| state.validator(&account).unwrap());
+        let stakes = validators.map(|validator| {
+            let unbonding = validator.unbonding.iter().map(|place| {
+                let (value, _) = state.prove(&StateKey::Unbonding(*place)).unwrap();
+                Unbonding::decode(&value.unwrap()).unwrap().amount
+            });
+            validator.stake + unbonding.sum::<Amount>()
+        });
+        balances + stakes.sum::<Amount>() + state.burned().unwrap()
+    }
+
     /// Signs `valid` as the validators of `signing`, and makes it the head.
     pub(crate) fn decide(&mut self, valid: ValidBlock, signing: &[usize]) -> LightBlock {
         let commit = self.sign_commit(&valid.block.header, signing);
         let signed = SignedHeader::new(valid.block.header, commit).unwrap();
-        self.parent.state_root = valid.update.root;
+        let height = valid.update.version;
         self.store.apply(valid.update);
-        self.parent.last = Some(signed.clone());
+        self.parent = Parent::new(State::at(&self.store, height), Some(signed.clone())).unwrap();
         LightBlock {
             signed_header: signed,
-            validators: self.parent.validators.clone(),
+            validators: self.parent.last_validators.clone(),
             next_validators: self.parent.validators.clone(),
         }
     }
@@ -188,6 +198,19 @@ impl Chain {
             .collect();
         Commit { height: header.height, round: Round::default(), block_id, signatures }
     }
+}
+
+/// The keys of a validator that joins after genesis, for the account `operator`.
+pub(crate) fn validator_keys(chain: &Chain, operator: &SecretKey, seed: u8) -> ValidatorKeys {
+    let consensus = SigningKey::from([seed; 32]);
+    let attestation = AttestationSecret::from_seed(&[seed; 32]).unwrap();
+    ValidatorKeys::prove(
+        &chain.genesis.domain(),
+        &operator.address(),
+        consensus.verification_key().to_bytes(),
+        |message| consensus.sign(message).to_bytes(),
+        &attestation,
+    )
 }
 
 /// A blob of field elements below the order, and its KZG opening.

@@ -1,5 +1,5 @@
 use chain::{
-    Action, BlobHeader, DecodeError, KeyError, KzgOpening, Parameters, Payload, Submission, Transaction,
+    Action, BlobHeader, DecodeError, KeyError, KzgOpening, Parameters, Submission, Transaction,
     TransactionError,
 };
 use erasure::{ForeignCommitment, ForeignKind, Namespace};
@@ -31,30 +31,6 @@ fn a_signed_transaction_survives_its_encoding_and_verifies() {
     assert_eq!(decoded, transaction);
     let submission = Submission { transaction, bodies: vec![vec![1; 700], vec![2; 10]] };
     assert_eq!(Submission::decode(&submission.encode()).unwrap(), submission);
-}
-
-#[test]
-fn the_id_is_pinned_so_that_wallets_can_be_checked_against_it() {
-    let payload = Payload {
-        sender: key(1).address(),
-        salt: [9; 16],
-        valid_until: 42,
-        fee_cap: 2_000,
-        tip: 10,
-        action: Action::SubmitBlobs {
-            reservation: None,
-            blobs: vec![BlobHeader {
-                namespace: namespace(5),
-                commitment: [7; 32],
-                len: 100,
-                foreign: vec![ForeignCommitment { kind: ForeignKind::Keccak256, value: [8; 32] }],
-            }],
-        },
-    };
-    let domain = chain::Domain::new("weft-vector", &[3; 32]);
-    let transaction = key(1).sign(payload, vec![], &domain).unwrap();
-    assert_eq!(key(1).address().to_string(), "0x1a642f0e3c3af545e7acbd38b07251b3990914f1");
-    assert_eq!(transaction.id(&domain).to_string(), include_str!("id.txt").trim());
 }
 
 #[test]

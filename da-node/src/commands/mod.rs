@@ -8,6 +8,7 @@ mod init;
 mod keys;
 mod resume;
 mod run;
+mod stake;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -88,6 +89,14 @@ enum Command {
     Keys(keys::Args),
     /// Let a node go on that a fraud proof halted, in spite of the proof
     Resume(resume::Args),
+    /// Bond stake of a node's operator, so that the node votes
+    ///
+    /// The first time it registers the node's consensus and attestation keys; later it adds to the stake.
+    Bond(stake::Args),
+    /// Take stake of a node's operator back
+    ///
+    /// Without stake the node has no vote; keep it running until the set without it signs, two blocks later.
+    Unbond(stake::Args),
     /// Look for what would keep a node from working: settings, keys, disk, clock, ports, peers
     ///
     /// Changes nothing but for a file that it writes and removes; says what to do about what it finds. Exit code 1 if something must be mended.
@@ -103,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Init(_) | Command::Run(_) | Command::Keys(_) | Command::Resume(_) | Command::Doctor(_) => {
             LOGGED
         }
+        Command::Bond(_) | Command::Unbond(_) => LOGGED,
     };
     start_logs(cli.log_json, logged);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -123,6 +133,8 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::Keys(args) => keys::run(&args),
             Command::Resume(args) => resume::run(&args),
+            Command::Bond(args) => stake::bond(args).await,
+            Command::Unbond(args) => stake::unbond(args).await,
             Command::Doctor(args) => doctor::run(args).await,
         }
     });

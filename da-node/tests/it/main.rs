@@ -16,4 +16,5 @@ mod help;
 mod must_hold;
 mod operating;
 mod restart;
+mod staking;
 mod support;
