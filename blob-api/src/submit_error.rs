@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chain::{
     Amount, BodyError, CheckedBlob, DecodeError, Domain, LedgerError, Parameters, ReservationError,
-    Submission, TransactionError, TxId, VerifiedTransaction,
+    StakingError, Submission, TransactionError, TxId, VerifiedTransaction,
 };
 
 /// Why a submission is refused. Nothing of it stays in the pool.
@@ -139,6 +139,7 @@ impl From<LedgerError> for SubmitError {
                 Self::invalid("blobs", message).bounds(capacity, shares)
             }
             LedgerError::Reservation(error) => reservation_error(&error, message),
+            LedgerError::Staking(error) => staking_error(&error, message),
             LedgerError::Repeated(id) => Self::Duplicate { id },
             LedgerError::Underfunded { balance, needed, .. } => {
                 Self::Underfunded { balance, pending: 0, needed }
@@ -166,6 +167,19 @@ fn reservation_error(error: &ReservationError, message: String) -> SubmitError {
             SubmitError::invalid("blocks", message).bounds(latest, end)
         }
         _ => SubmitError::invalid("reservation", message),
+    }
+}
+
+fn staking_error(error: &StakingError, message: String) -> SubmitError {
+    match *error {
+        StakingError::HasKeys(_) | StakingError::NoKeys(_) | StakingError::KeyTaken(_) => {
+            SubmitError::invalid("keys", message)
+        }
+        StakingError::TooLittle { stake, minimum } => {
+            SubmitError::invalid("stake", message).bounds(minimum, stake)
+        }
+        StakingError::NotBonded { stake, got } => SubmitError::invalid("stake", message).bounds(stake, got),
+        _ => SubmitError::invalid("stake", message),
     }
 }
 

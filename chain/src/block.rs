@@ -18,7 +18,9 @@ use crate::{
     proposal::{Proposal, transaction_list},
     state::{State, StateError, StateStore, StateUpdate},
     succession::{Parent, check_header, expected_header},
-    transaction::{KZG_CHUNKS_PER_BLOCK, Transaction, TxId, VerifiedTransaction, blob_metas},
+    transaction::{
+        KZG_CHUNKS_PER_BLOCK, NEW_VALIDATORS_PER_BLOCK, Transaction, TxId, VerifiedTransaction, blob_metas,
+    },
 };
 
 /// A block without bodies: what is stored, and what a node that catches up is sent.
@@ -112,17 +114,19 @@ pub fn select<S: StateStore>(
     });
 
     let mut selected = Selected::default();
-    let (mut list_bytes, mut blob_shares, mut chunks) = (0u64, 0u64, 0usize);
+    let (mut list_bytes, mut blob_shares, mut chunks, mut joining) = (0u64, 0u64, 0usize, 0usize);
     let capacity = parameters.width().shares() as u64;
     for candidate in order {
         let transaction = &candidate.transaction;
         let bytes = transaction.transaction().encode().len() as u64 + 8;
         let shares: u64 = transaction.blobs().iter().map(|b| erasure::shares_for(b.len)).sum();
         let kzg = transaction.transaction().kzg.len();
+        let joins = usize::from(transaction.transaction().new_keys().is_some());
         let fits = selected.chosen.len() < parameters.transactions_per_block as usize
             && list_bytes + bytes + 4 <= parameters.transaction_blob_bytes
             && blob_shares + shares + erasure::shares_for(list_bytes + bytes + 4) <= capacity
-            && chunks + kzg <= KZG_CHUNKS_PER_BLOCK;
+            && chunks + kzg <= KZG_CHUNKS_PER_BLOCK
+            && joining + joins <= NEW_VALIDATORS_PER_BLOCK;
         if !fits {
             continue;
         }
@@ -131,6 +135,7 @@ pub fn select<S: StateStore>(
                 list_bytes += bytes;
                 blob_shares += shares;
                 chunks += kzg;
+                joining += joins;
                 selected.chosen.push(candidate.clone());
             }
             Err(LedgerError::State(error)) => return Err(error),
@@ -283,6 +288,11 @@ fn apply<S: StateStore>(
     let chunks: usize = transactions.iter().map(|t| t.transaction().kzg.len()).sum();
     if chunks > KZG_CHUNKS_PER_BLOCK {
         return Err(BlockError::TooMany { what: "eip4844 chunks", got: chunks, limit: KZG_CHUNKS_PER_BLOCK });
+    }
+    let joining = transactions.iter().filter(|t| t.transaction().new_keys().is_some()).count();
+    if joining > NEW_VALIDATORS_PER_BLOCK {
+        let limit = NEW_VALIDATORS_PER_BLOCK;
+        return Err(BlockError::TooMany { what: "new validators", got: joining, limit });
     }
     let mut ledger = Ledger::new(state, genesis)?;
     let operator = ledger.operator(proposer).ok_or(BlockError::Proposer)?;

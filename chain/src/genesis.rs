@@ -19,6 +19,9 @@ use crate::{
 /// Longest chain id, Tendermint's own limit.
 const CHAIN_ID_CHARS: usize = 50;
 
+/// The most that `validators_limit` may be: every block reads the sets, and carries a signature of each member.
+const VALIDATORS_LIMIT_MAX: u32 = 1_000;
+
 /// The rules' numbers, the same for every node of a chain. Times in the unit that the name says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -114,6 +117,10 @@ impl Parameters {
         if self.minimum_stake < NANO_PER_WEFT {
             let reason = format!("must be at least one WEFT ({NANO_PER_WEFT}), got {}", self.minimum_stake);
             return bad("parameters.minimum_stake", reason);
+        }
+        if self.validators_limit > VALIDATORS_LIMIT_MAX {
+            let reason = format!("must be 1 to {VALIDATORS_LIMIT_MAX}, got {}", self.validators_limit);
+            return bad("parameters.validators_limit", reason);
         }
         if self.burn_percent > 100 {
             return bad("parameters.burn_percent", format!("must be 0 to 100, got {}", self.burn_percent));
@@ -215,6 +222,11 @@ impl Genesis {
             return bad("chain_id", reason);
         }
         self.parameters.check()?;
+        let limit = self.parameters.validators_limit as usize;
+        if self.validators.len() > limit {
+            let got = self.validators.len();
+            return bad("validators", format!("at most validators_limit ({limit}), got {got}"));
+        }
         let mut keys: Vec<_> = self.validators.iter().map(|v| v.public_key).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -244,7 +256,10 @@ impl Genesis {
             return bad("accounts", "an address appears twice".into());
         }
         if self.supply().is_none() {
-            return bad("accounts.balance", format!("the balances' sum exceeds {} nano", u64::MAX));
+            return bad(
+                "accounts.balance",
+                format!("the sum of all balances and stake exceeds {} nano", u64::MAX),
+            );
         }
         Ok(())
     }
@@ -252,8 +267,8 @@ impl Genesis {
     /// The sum of all balances and all stake, in nano.
     pub fn supply(&self) -> Option<Amount> {
         let stakes = self.validators.iter().map(GenesisValidator::stake);
-        let mut balances = self.accounts.iter().map(|account| account.balance);
-        balances.try_fold(stakes.sum(), |sum: Amount, balance| sum.checked_add(balance))
+        let mut all = self.accounts.iter().map(|account| account.balance).chain(stakes);
+        all.try_fold(0, Amount::checked_add)
     }
 
     /// keccak-256 of "weft/genesis/1" and the canonical JSON.

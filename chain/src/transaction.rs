@@ -26,6 +26,9 @@ pub(crate) const KZG_CHUNKS_PER_BLOB: u64 = 8;
 /// EIP-4844 chunks in one block at most.
 pub(crate) const KZG_CHUNKS_PER_BLOCK: usize = 64;
 
+/// New validators in one block at most: the proofs that one holds its keys take a pairing to check.
+pub(crate) const NEW_VALIDATORS_PER_BLOCK: usize = 16;
+
 /// How far ahead `valid_until` may lie for a submission, in blocks.
 pub const SUBMIT_HORIZON: Height = 100;
 
@@ -196,13 +199,8 @@ impl Action {
         }
     }
 
-    /// Checks what needs neither ledger nor signature.
-    fn check(
-        &self,
-        sender: &Address,
-        domain: &Domain,
-        parameters: &Parameters,
-    ) -> Result<(), TransactionError> {
+    /// Checks what needs neither ledger nor any signature.
+    fn check(&self, parameters: &Parameters) -> Result<(), TransactionError> {
         match self {
             Self::SubmitBlobs { blobs, .. } => {
                 let limit = parameters.blobs_per_transaction as usize;
@@ -211,8 +209,7 @@ impl Action {
                 }
                 blobs.iter().enumerate().try_for_each(|(at, blob)| blob.check(at, parameters))
             }
-            Self::Transfer { .. } | Self::Bond { keys: None, .. } | Self::Unbond { .. } => Ok(()),
-            Self::Bond { keys: Some(keys), .. } => Ok(keys.check(domain, sender)?),
+            Self::Transfer { .. } | Self::Bond { .. } | Self::Unbond { .. } => Ok(()),
             Self::Reserve { rate, blocks, signers, .. } => {
                 reservation::check_purchase(&FeeRules::new(parameters), *rate, *blocks, signers)
             }
@@ -294,6 +291,14 @@ impl Transaction {
         }
     }
 
+    /// The keys that it registers for its sender.
+    pub(crate) fn new_keys(&self) -> Option<&ValidatorKeys> {
+        match &self.payload.action {
+            Action::Bond { keys, .. } => keys.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Shares charged: its own bytes, and what each blob counts.
     pub fn shares(&self) -> u64 {
         self.blobs()
@@ -302,13 +307,14 @@ impl Transaction {
             .fold(shares_for(self.encode().len() as u64), u64::saturating_add)
     }
 
-    /// Checks all that can be checked without the ledger and the bodies: limits first, then the signature.
+    /// Checks all that can be checked without the ledger and the bodies: limits first, then the signature, then what
+    /// the signer says of others' signatures.
     pub fn verify(
         self,
         domain: &Domain,
         parameters: &Parameters,
     ) -> Result<VerifiedTransaction, TransactionError> {
-        self.payload.action.check(&self.payload.sender, domain, parameters)?;
+        self.payload.action.check(parameters)?;
         if self.payload.reservation().is_some() && (self.payload.fee_cap, self.payload.tip) != (0, 0) {
             return Err(TransactionError::ReservedFee);
         }
@@ -334,6 +340,9 @@ impl Transaction {
         let signer = Address::recover(&id.0, &self.signature)?;
         if signer != self.payload.sender {
             return Err(TransactionError::WrongSigner { sender: self.payload.sender, signer });
+        }
+        if let Some(keys) = self.new_keys() {
+            keys.check(domain, &signer)?;
         }
         Ok(VerifiedTransaction { id, shares, transaction: self })
     }

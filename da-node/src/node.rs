@@ -9,8 +9,8 @@ use std::{
 
 use blob_api::{SubmitError, check_submission};
 use chain::{
-    Block, Candidate, Domain, Draft, Genesis, Height, LightBlock, Parent, Proposal, State, StateKey,
-    Submission, TxId, ValidBlock, validate_decided,
+    Block, Candidate, Domain, Draft, Genesis, Height, LightBlock, Parent, Proposal, State, Submission, TxId,
+    ValidBlock, validate_decided,
 };
 use erasure::{CommittedSquare, Committer, DataRootParts, IndexEntry, OriginalSquare, SHARE_BYTES};
 use tendermint::{
@@ -252,13 +252,9 @@ impl Node {
         };
         let signed_header =
             SignedHeader::new(block.header, commit).map_err(|_| StoreError::Corrupt("commit"))?;
-        let state = State::at(&self.store, height);
-        let set = |key| state.roster(key).and_then(|roster| roster.set());
-        Ok(Some(LightBlock {
-            signed_header,
-            validators: set(StateKey::ValidatorsLast)?,
-            next_validators: set(StateKey::Validators)?,
-        }))
+        let validators = self.store.validators(signed_header.header.validators_hash)?;
+        let next_validators = self.store.validators(signed_header.header.next_validators_hash)?;
+        Ok(Some(LightBlock { signed_header, validators, next_validators }))
     }
 
     fn valid(&self) -> MutexGuard<'_, HashMap<Hash, Arc<ValidBlock>>> {
@@ -398,6 +394,7 @@ impl Node {
         let valid = self.decided(height, header)?;
         let market = self.market.next(&valid);
         self.store.put_market(&market)?;
+        self.store.put_validators(&self.head().next_validators)?;
         tracing::trace!(height, "market stored");
         self.metrics.timed(Stage::Commit, || self.store.commit_block(&valid, &commit))?;
         tracing::trace!(height, "block stored");

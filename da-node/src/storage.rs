@@ -7,6 +7,7 @@
 //! | `commits` | height | commit of that block |
 //! | `nodes`, `values` | tree node; key hash ‖ version | state (see `chain::State`) |
 //! | `stale` | version: u64 BE ‖ kind: u8 ‖ key | empty; the node (0) or value (1) that no version from this one on needs |
+//! | `validators` | hash of the set | Tendermint's `ValidatorSet`, of every header |
 //! | `squares` | height ‖ data root ‖ row: u16 BE | one row of the original square, all-zero rows left out |
 //! | `indexes` | height | width ‖ axis root ‖ index root ‖ index; present once the square is |
 //! | `commitments` | blob commitment ‖ height ‖ position: u32 BE | empty |
@@ -27,6 +28,7 @@
 mod frauds;
 mod pooled;
 mod pruning;
+mod sets;
 
 use std::{
     collections::BTreeSet,
@@ -46,13 +48,14 @@ use tendermint_proto::v0_38::types::Commit as RawCommit;
 
 pub(crate) use pooled::Pooled;
 
-const FAMILIES: [&str; 18] = [
+const FAMILIES: [&str; 19] = [
     "meta",
     "blocks",
     "commits",
     "nodes",
     "values",
     "stale",
+    "validators",
     "squares",
     "indexes",
     "commitments",
@@ -184,6 +187,8 @@ impl Store {
                 });
             }
             None => {
+                let validators = genesis.validator_set().map_err(|_| StoreError::Corrupt("genesis"))?;
+                store.put_validators(&validators)?;
                 let mut batch = WriteBatch::default();
                 store.put_state(&mut batch, &StateUpdate::genesis(genesis)?)?;
                 batch.put_cf(store.family("meta")?, b"genesis", expected);

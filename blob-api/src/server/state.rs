@@ -11,11 +11,13 @@ use super::{
 };
 use crate::{ErrorBody, ReservationBody, StateBody};
 
-/// A single value of the state: `excess`, `burned`, `reserved`.
+/// A single value of the state: `excess`, `burned`, `reserved`, a validator set.
 #[utoipa::path(
     get, path = "/v1/state/{name}", tag = "state",
-    params(("name" = String, Path, description = "excess, burned or reserved",
-        pattern = "^(excess|burned|reserved)$")),
+    params(("name" = String, Path,
+        description = "excess, burned, reserved, validators-last (that signed the latest block), validators, \
+            validators-next, unbonding-start or unbonding-end",
+        pattern = "^(excess|burned|reserved|validators-last|validators|validators-next|unbonding-start|unbonding-end)$")),
     responses((status = 200, body = StateBody), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
 )]
 pub(super) async fn single(
@@ -25,14 +27,16 @@ pub(super) async fn single(
     value(&app, parse("name", &name)?).await.map(Json)
 }
 
-/// One value of a kind: `account/0x…`, `reservation/…`.
+/// One value of a kind: `account/0x…`, `reservation/…`, `validator/0x…`.
 #[utoipa::path(
     get, path = "/v1/state/{kind}/{id}", tag = "state",
     params(
-        ("kind" = String, Path, description = "account, reservation, seen or reservations-until",
-            pattern = "^(account|reservation|seen|reservations-until)$"),
-        ("id" = String, Path, description = "which one: an address, 64 hexadecimal digits, or a number",
-            pattern = "^(0x[0-9a-f]{40}|[0-9a-f]{64}|0|[1-9][0-9]{0,18})$")
+        ("kind" = String, Path,
+            description = "account, reservation, seen, reservations-until, validator, consensus-key, attestation-key \
+                or unbonding",
+            pattern = "^(account|reservation|seen|reservations-until|validator|consensus-key|attestation-key|unbonding)$"),
+        ("id" = String, Path, description = "which one: an address, 40 or 64 hexadecimal digits, or a number",
+            pattern = "^((0x)?[0-9a-f]{40}|[0-9a-f]{64}|0|[1-9][0-9]{0,18})$")
     ),
     responses((status = 200, body = StateBody), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
 )]

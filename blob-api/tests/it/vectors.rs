@@ -6,9 +6,10 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use blob_api::EntryBody;
 use chain::{
-    Action, Address, Amount, BlobHeader, Domain, Height, Parameters, Payload, ReservationId, SecretKey,
-    Transaction,
+    Action, Address, Amount, AttestationSecret, BlobHeader, Domain, Height, Parameters, Payload,
+    ReservationId, SecretKey, Transaction, ValidatorKeys,
 };
+use ed25519_consensus::SigningKey;
 use erasure::{
     EntryProof, ForeignCommitment, ForeignKind, ForeignProof, Namespace, NamespaceProof, RangeProof,
     keccak256,
@@ -85,7 +86,23 @@ fn actions() -> Vec<Action> {
             price_cap: 5_000_000_000,
         },
         Action::ExtendReservation { reservation, blocks: 500, price_cap: 2_500_000_000 },
+        Action::Bond { stake: 20_000_000_000, keys: Some(Box::new(validator_keys())) },
+        Action::Bond { stake: 1_000_000_000, keys: None },
+        Action::Unbond { stake: 3_000_000_000 },
     ]
+}
+
+/// The keys of a validator whose operator is the signer of the vectors.
+fn validator_keys() -> ValidatorKeys {
+    let consensus = SigningKey::from([13; 32]);
+    let attestation = AttestationSecret::from_seed(&[14; 32]).unwrap();
+    ValidatorKeys::prove(
+        &Domain::new(CHAIN_ID, &GENESIS_HASH),
+        &key(1).address(),
+        consensus.verification_key().to_bytes(),
+        |message| consensus.sign(message).to_bytes(),
+        &attestation,
+    )
 }
 
 fn ordered(mut addresses: [Address; 2]) -> Vec<Address> {
@@ -136,6 +153,21 @@ fn typed(action: &Action) -> (&'static str, &'static str, Value) {
             });
             ("ExtendReservation", "bytes32 reservation,uint64 blocks,uint64 priceCap", message)
         }
+        Action::Bond { stake, keys } => {
+            let of =
+                |field: fn(&ValidatorKeys) -> &[u8]| hex0(keys.as_deref().map(field).unwrap_or_default());
+            let message = json!({
+                "stake": number(stake),
+                "consensusKey": of(|keys| &keys.consensus),
+                "consensusProof": of(|keys| &keys.consensus_proof),
+                "attestationKey": of(|keys| &keys.attestation),
+                "attestationProof": of(|keys| &keys.attestation_proof),
+            });
+            let own = "uint64 stake,bytes consensusKey,bytes consensusProof,bytes attestationKey,\
+                       bytes attestationProof";
+            ("Bond", own, message)
+        }
+        Action::Unbond { stake } => ("Unbond", "uint64 stake", json!({ "stake": number(stake) })),
     }
 }
 

@@ -42,6 +42,10 @@ impl<S: StateStore> Ledger<'_, S> {
                 Validator { consensus: keys.consensus, attestation, stake: 0, unbonding: vec![] }
             }
         };
+        // Losing its place adds one more at most.
+        if validator.unbonding.len() >= UNBONDINGS_LIMIT {
+            return Err(StakingError::TooMany.into());
+        }
         validator.stake = validator.stake.saturating_add(stake);
         let minimum = self.genesis.parameters.minimum_stake;
         if validator.stake < minimum {

@@ -156,6 +156,7 @@ fn a_draft_is_sealed_on_the_block_it_was_made_for_only() {
     let mut draft = || {
         chain::draft(
             &chain.genesis,
+            &chain.parent,
             chain.state(),
             std::slice::from_ref(&candidate),
             chain.proposer(),

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
-use chain::{Checkpoint, HeaderError, LightBlock, Parameters, TrustOptions, VerifiedHeader};
+use chain::{
+    Action, Checkpoint, HeaderError, LightBlock, NANO_PER_WEFT, Parameters, TrustOptions, VerifiedHeader,
+};
 use tendermint::{Time, validator::Set};
 
-use crate::support::Chain;
+use crate::support::{Chain, key, validator_keys};
 
 const OPTIONS: TrustOptions =
     TrustOptions { trusting_period: Duration::from_secs(3_600), clock_drift: Duration::from_secs(5) };
@@ -45,6 +47,39 @@ fn headers_verify_adjacent_skipping_and_backwards() {
     assert_eq!(LightBlock::decode(&blocks[5].encode()).unwrap(), blocks[5]);
     let json = serde_json::to_string(&blocks[5]).unwrap();
     assert_eq!(serde_json::from_str::<LightBlock>(&json).unwrap(), blocks[5]);
+}
+
+/// Somebody bonds ten times what all others have: from the third block on nobody else's votes decide.
+#[test]
+fn headers_verify_across_a_change_of_the_set_one_by_one_and_not_over_it() {
+    let mut chain = Chain::new(Parameters::default());
+    let keys = Some(Box::new(validator_keys(&chain, &key(1), 5)));
+    let action = Action::Bond { stake: 400 * NANO_PER_WEFT, keys };
+    let bond = chain.candidate(chain.sign(&key(1), chain.payload(&key(1), 1, action)), vec![]);
+    let blocks: Vec<_> = (1..=5)
+        .map(|height| {
+            let valid = chain.propose(if height == 1 { std::slice::from_ref(&bond) } else { &[] });
+            chain.decide(valid, if height < 3 { &[0, 1, 2] } else { &[4] })
+        })
+        .collect();
+    let sizes =
+        |block: &LightBlock| [&block.validators, &block.next_validators].map(|s| s.validators().len());
+    assert_eq!(blocks.iter().map(sizes).collect::<Vec<_>>(), [[4, 4], [4, 5], [5, 5], [5, 5], [5, 5]]);
+    let first = start(&chain, &blocks[0]);
+    let mut adjacent = first.clone();
+    for block in &blocks[1..] {
+        adjacent = adjacent.advance(block.clone(), chain.now(), &OPTIONS).unwrap();
+        assert_eq!(LightBlock::decode(&block.encode()).unwrap(), *block);
+    }
+    let over = first.advance(blocks[3].clone(), chain.now(), &OPTIONS).unwrap_err();
+    assert!(matches!(over, HeaderError::NotEnoughTrust { .. }), "{over:?}");
+    // The old set does not decide any more, nor the new one before its time.
+    let mut old = blocks[1].clone();
+    (old.next_validators, old.validators) = (old.validators.clone(), old.validators.clone());
+    assert!(matches!(first.advance(old, chain.now(), &OPTIONS), Err(HeaderError::Invalid(_))));
+    let mut early = blocks[1].clone();
+    early.validators = early.next_validators.clone();
+    assert!(matches!(first.advance(early, chain.now(), &OPTIONS), Err(HeaderError::Invalid(_))));
 }
 
 #[test]

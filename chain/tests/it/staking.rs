@@ -1,9 +1,10 @@
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use chain::{
-    Action, Amount, Candidate, Ledger, LedgerError, NANO_PER_WEFT, Parameters, StakingError,
-    TransactionError, ValidatorKeys,
+    Action, Amount, BlockError, Candidate, GenesisAccount, GenesisError, Ledger, LedgerError, NANO_PER_WEFT,
+    Parameters, StakingError, TransactionError, UNBONDINGS_LIMIT, ValidatorKeys,
 };
+use erasure::Committer;
 
 use crate::support::{Chain, FUNDS, key, validator_keys};
 
@@ -175,4 +176,59 @@ fn stake_has_a_minimum_places_are_few_and_the_last_validator_stays() {
     let unkeyed = act(&chain, 3, Action::Bond { stake: STAKE, keys: None });
     assert_eq!(refuse(&chain, &unkeyed), StakingError::NoKeys(key(3).address()).into());
     assert!(chain.state().balance(&key(3).address()).unwrap() == FUNDS);
+}
+
+#[test]
+fn a_validator_has_few_unbondings_under_way_and_bonds_nothing_while_it_has_the_most() {
+    let mut chain = chain(|p| p.unbonding_seconds = 1_000);
+    let bond = join(&chain, 1, 2 * STAKE, 5);
+    decide(&mut chain, &[bond]);
+    for _ in 0..UNBONDINGS_LIMIT {
+        let unbond = act(&chain, 1, Action::Unbond { stake: 1 });
+        assert_eq!(decide(&mut chain, &[unbond]).len(), 1);
+    }
+    for action in [Action::Unbond { stake: 1 }, Action::Bond { stake: STAKE, keys: None }] {
+        assert_eq!(refuse(&chain, &act(&chain, 1, action)), StakingError::TooMany.into());
+    }
+    assert_eq!(chain.accounted(), chain.genesis.supply().unwrap());
+}
+
+#[test]
+fn a_block_holds_few_new_validators() {
+    let chain = chain(|_| {});
+    let joining = |salt| {
+        let action = Action::Bond { stake: STAKE, keys: Some(Box::new(validator_keys(&chain, &key(1), 5))) };
+        chain.candidate(chain.sign(&key(1), chain.payload(&key(1), salt, action)), vec![])
+    };
+    let candidates: Vec<_> = (0..17).map(joining).collect();
+    let mut committer = Committer::new(NonZeroUsize::MIN);
+    let (genesis, parent, state) = (&chain.genesis, &chain.parent, chain.state());
+    let drafted =
+        chain::draft(genesis, parent, state, &candidates, chain.proposer(), &mut committer).unwrap_err();
+    assert_eq!(drafted, BlockError::TooMany { what: "new validators", got: 17, limit: 16 });
+}
+
+#[test]
+fn a_genesis_has_no_more_money_than_can_be_counted_and_no_more_validators_than_places() {
+    let genesis = chain(|_| {}).genesis;
+    let refused = |change: fn(&mut chain::Genesis)| {
+        let mut changed = genesis.clone();
+        change(&mut changed);
+        match changed.check() {
+            Err(GenesisError::Field { field, .. }) => field,
+            other => panic!("{other:?}"),
+        }
+    };
+    let stake = |g: &mut chain::Genesis| {
+        g.validators.iter_mut().for_each(|v| v.power = u32::MAX);
+        g.accounts[0].balance = 1 << 61;
+    };
+    assert_eq!(refused(stake), "accounts.balance");
+    assert_eq!(
+        refused(|g| g.accounts.push(GenesisAccount { address: key(9).address(), balance: Amount::MAX })),
+        "accounts.balance"
+    );
+    assert_eq!(refused(|g| g.parameters.validators_limit = 3), "validators");
+    assert_eq!(refused(|g| g.parameters.validators_limit = 1_001), "parameters.validators_limit");
+    assert_eq!(refused(|g| g.validators[1].operator = g.validators[0].operator), "validators.operator");
 }

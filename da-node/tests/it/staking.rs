@@ -1,9 +1,9 @@
-//! The validator set as stake changes it: one joins, one leaves, and the chain goes on.
+//! The validator set as stake changes it: one joins, one leaves, the newcomer leaves, too, and has its stake back.
 
-use std::{process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
-use blob_api::SubmitOptions;
-use chain::{Action, NANO_PER_WEFT};
+use blob_api::{Client, SubmitOptions};
+use chain::{Action, Address, Amount, NANO_PER_WEFT, NetworkConfig, StateKey};
 use da_node::{devnet::dev_key, home::KeyRole};
 use tendermint::account;
 
@@ -12,12 +12,22 @@ use crate::support::{Network, eventually, light_block};
 /// A loaded machine takes its time for a few blocks.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// How long stake takes to unbond here.
+const UNBONDING_SECONDS: u64 = 15;
+
+/// What the newcomer bonds.
+const STAKE: Amount = 20 * NANO_PER_WEFT;
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fifth_validator_bonds_and_signs_and_one_unbonds_and_leaves() {
-    let mut network = Network::start().await;
-    for node in [0, 4] {
-        let operator = network.devnet.nodes[node].home.account(KeyRole::Operator).unwrap().address();
-        transfer(&network, Action::Transfer { to: operator, amount: 100 * NANO_PER_WEFT }).await;
+async fn a_fifth_validator_bonds_and_signs_and_unbonds_and_has_its_stake_back() {
+    let mut network = Network::start_with(|genesis| {
+        genesis.parameters.unbonding_seconds = UNBONDING_SECONDS;
+        genesis.parameters.trusting_period_seconds = UNBONDING_SECONDS - 1;
+    })
+    .await;
+    let operators = [0, 4].map(|node| operator(&network, node));
+    for to in operators {
+        act(&network, Action::Transfer { to, amount: 100 * NANO_PER_WEFT }).await;
     }
     let [leaver, newcomer] = [0, 4].map(|node| address(&network, node));
     network.devnet.nodes[4].process.stop().await.unwrap();
@@ -36,31 +46,51 @@ async fn a_fifth_validator_bonds_and_signs_and_one_unbonds_and_leaves() {
 
     let text = run(&network, 0, "unbond", "10").await;
     assert!(text.contains("have no vote"), "{text}");
-    eventually(LIMIT, "a set without the one that unbonded", async || {
-        transfer(&network, Action::Transfer { to: dev_key(2).unwrap().address(), amount: 1 }).await;
-        let tip = network.height().await;
-        let block = light_block(network.api(4), tip).await;
-        let known = |id| block.validators.validator(id).is_some();
-        (!known(leaver) && known(newcomer)).then_some(())
-    })
-    .await;
+    without(&network, leaver).await;
     network.devnet.nodes[0].process.stop().await.unwrap();
     for _ in 0..3 {
-        transfer(&network, Action::Transfer { to: dev_key(2).unwrap().address(), amount: 1 }).await;
+        act(&network, Action::Transfer { to: dev_key(2).unwrap().address(), amount: 1 }).await;
     }
-    // From the checkpoint, through both changes.
-    let latest = network.client(4).latest().await.unwrap();
-    assert_eq!(latest.light_block().validators.validators().len(), 4);
+
+    let poor = balance(&network, operators[1]).await;
+    assert!(poor < 100 * NANO_PER_WEFT - STAKE);
+    run(&network, 4, "unbond", "20").await;
+    without(&network, newcomer).await;
+    eventually(LIMIT, "the stake to return", async || {
+        act(&network, Action::Transfer { to: dev_key(2).unwrap().address(), amount: 1 }).await;
+        // What it earned since is not much.
+        (balance(&network, operators[1]).await > poor + STAKE - NANO_PER_WEFT).then_some(())
+    })
+    .await;
+    let key = StateKey::Validator(operators[1]);
+    assert_eq!(client(&network, 1).proven(key).await.unwrap().value(), None);
+    // From the checkpoint, through all changes.
+    let latest = client(&network, 4).latest().await.unwrap();
+    assert_eq!(latest.light_block().validators.validators().len(), 3);
     network.stop().await;
 }
 
-/// Pays from a development account and waits for the block.
-async fn transfer(network: &Network, action: Action) {
-    let client = network.client(1);
+/// A reader that verifies from the checkpoint, however long the test takes.
+fn client(network: &Network, node: usize) -> Client {
+    let config = NetworkConfig { trusting_period_seconds: 3_600, ..network.devnet.network().unwrap() };
+    Client::new(&[network.api(node).to_owned()], Some(config)).unwrap()
+}
+
+async fn balance(network: &Network, account: Address) -> Amount {
+    client(network, 1).proven(StateKey::Account(account)).await.unwrap().number().unwrap()
+}
+
+/// Acts as a development account and waits for the block.
+async fn act(network: &Network, action: Action) {
+    let client = client(network, 1);
     let key = dev_key(1).unwrap();
     let prepared = client.prepare_action(&key, action, SubmitOptions::default()).await.unwrap();
     let id = client.send(&prepared, None).await.unwrap();
     assert!(client.wait(id, |_| ()).await.unwrap().status.is_settled());
+}
+
+fn operator(network: &Network, node: usize) -> Address {
+    network.devnet.nodes[node].home.account(KeyRole::Operator).unwrap().address()
 }
 
 fn address(network: &Network, node: usize) -> account::Id {
@@ -74,6 +104,9 @@ async fn run(network: &Network, node: usize, command: &str, weft: &str) -> Strin
     let home = network.devnet.nodes[node].home.path("").display().to_string();
     let network_toml = network.devnet.nodes[node].home.path("network.toml");
     eventually(LIMIT, "network.toml", async || network_toml.exists().then_some(())).await;
+    let mut config = blob_api::read_network(&network_toml).unwrap();
+    config.trusting_period_seconds = 3_600;
+    fs::write(&network_toml, toml::to_string(&config).unwrap()).unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_da-node"));
     program.args([command, "--home", &home, "--weft", weft]);
     let output = tokio::task::spawn_blocking(move || program.output()).await.unwrap().unwrap();
@@ -81,10 +114,20 @@ async fn run(network: &Network, node: usize, command: &str, weft: &str) -> Strin
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Waits for a block that is not for `validator` to sign.
+async fn without(network: &Network, validator: account::Id) {
+    eventually(LIMIT, "a set without the one that unbonded", async || {
+        act(network, Action::Transfer { to: dev_key(2).unwrap().address(), amount: 1 }).await;
+        let block = light_block(network.api(4), network.height().await).await;
+        block.validators.validator(validator).is_none().then_some(())
+    })
+    .await;
+}
+
 /// The validators and the signers of the first block seen that `validator` signed.
 async fn signed_by(network: &Network, validator: account::Id) -> (Vec<account::Id>, Vec<account::Id>) {
     eventually(LIMIT, "a block that the newcomer signed", async || {
-        transfer(network, Action::Transfer { to: dev_key(2).unwrap().address(), amount: 1 }).await;
+        act(network, Action::Transfer { to: dev_key(2).unwrap().address(), amount: 1 }).await;
         let block = light_block(network.api(1), network.height().await).await;
         let signers: Vec<_> =
             block.signed_header.commit.signatures.iter().filter_map(|s| s.validator_address()).collect();

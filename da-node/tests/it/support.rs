@@ -7,7 +7,7 @@ use std::{
 };
 
 use blob_api::{Client, NewBlob};
-use chain::LightBlock;
+use chain::{Genesis, LightBlock};
 use da_node::devnet::{Devnet, height_of};
 use erasure::{ForeignKind, Namespace};
 use light_client::{StateReport, Status};
@@ -121,9 +121,14 @@ impl Drop for Folder {
 impl Network {
     /// Four validators and a full node.
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same with another genesis.
+    pub(crate) async fn start_with(change: impl Fn(&mut Genesis)) -> Self {
         let _alone = ALONE.lock().await;
         let dir = Folder(tempfile::tempdir().unwrap());
-        let devnet = Devnet::start(&dir.0.path().join(NETWORK), &programs(), 4, |_| {}).await.unwrap();
+        let devnet = Devnet::start(&dir.0.path().join(NETWORK), &programs(), 4, change).await.unwrap();
         Self { devnet, dir, _alone }
     }
 
