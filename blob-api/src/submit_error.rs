@@ -140,6 +140,7 @@ impl From<LedgerError> for SubmitError {
             }
             LedgerError::Reservation(error) => reservation_error(&error, message),
             LedgerError::Staking(error) => staking_error(&error, message),
+            LedgerError::Evidence(_) => Self::invalid("evidence", message),
             LedgerError::Repeated(id) => Self::Duplicate { id },
             LedgerError::Underfunded { balance, needed, .. } => {
                 Self::Underfunded { balance, pending: 0, needed }
@@ -175,6 +176,7 @@ fn staking_error(error: &StakingError, message: String) -> SubmitError {
         StakingError::HasKeys(_) | StakingError::NoKeys(_) | StakingError::KeyTaken(_) => {
             SubmitError::invalid("keys", message)
         }
+        StakingError::Nobody | StakingError::NoSlashing => SubmitError::invalid("evidence", message),
         StakingError::TooLittle { stake, minimum } => {
             SubmitError::invalid("stake", message).bounds(minimum, stake)
         }

@@ -6,6 +6,7 @@ use prost::Message;
 
 use crate::{
     address::Address,
+    evidence::{Evidence, SignedStep, Step},
     reservation::ReservationId,
     staking::ValidatorKeys,
     transaction::{Action, BlobHeader, KzgOpening, Payload, Submission, Transaction},
@@ -149,6 +150,38 @@ struct UnbondMessage {
     stake: u64,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct EvidenceMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    validator: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    step: u32,
+    #[prost(uint64, tag = "3")]
+    height: u64,
+    #[prost(uint32, tag = "4")]
+    round: u32,
+    #[prost(message, optional, tag = "5")]
+    first: Option<SignedStepMessage>,
+    #[prost(message, optional, tag = "6")]
+    second: Option<SignedStepMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SignedStepMessage {
+    /// Empty: nil.
+    #[prost(bytes = "vec", tag = "1")]
+    header: Vec<u8>,
+    #[prost(int64, tag = "2")]
+    seconds: i64,
+    #[prost(uint32, tag = "3")]
+    nanos: u32,
+    /// One more than the round; 0 for none.
+    #[prost(uint32, tag = "4")]
+    pol_round: u32,
+    #[prost(bytes = "vec", tag = "5")]
+    signature: Vec<u8>,
+}
+
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum ActionMessage {
     #[prost(message, tag = "6")]
@@ -163,6 +196,8 @@ enum ActionMessage {
     Bond(BondMessage),
     #[prost(message, tag = "11")]
     Unbond(UnbondMessage),
+    #[prost(message, tag = "12")]
+    Evidence(EvidenceMessage),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -177,7 +212,7 @@ struct TransactionMessage {
     fee_cap: u64,
     #[prost(uint64, tag = "5")]
     tip: u64,
-    #[prost(oneof = "ActionMessage", tags = "6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "ActionMessage", tags = "6, 7, 8, 9, 10, 11, 12")]
     action: Option<ActionMessage>,
     /// 96 bytes an opening: commitment ‖ proof.
     #[prost(bytes = "vec", tag = "14")]
@@ -241,7 +276,69 @@ fn action_message(action: &Action) -> ActionMessage {
             }),
         }),
         Action::Unbond { stake } => ActionMessage::Unbond(UnbondMessage { stake: *stake }),
+        Action::Evidence(evidence) => ActionMessage::Evidence(evidence_message(evidence)),
     }
+}
+
+fn evidence_message(evidence: &Evidence) -> EvidenceMessage {
+    let signed = |message: &SignedStep| {
+        let (header, time) = message.block.unzip();
+        SignedStepMessage {
+            header: header.map(Vec::from).unwrap_or_default(),
+            seconds: time.map_or(0, |time| time.unix_timestamp()),
+            nanos: time.map_or(0, |time| (time.unix_timestamp_nanos().rem_euclid(1_000_000_000)) as u32),
+            pol_round: message.pol_round.map_or(0, |round| round.saturating_add(1)),
+            signature: message.signature.to_vec(),
+        }
+    };
+    EvidenceMessage {
+        validator: evidence.validator.to_vec(),
+        step: evidence.step as u32,
+        height: evidence.height,
+        round: evidence.round,
+        first: Some(signed(&evidence.first)),
+        second: Some(signed(&evidence.second)),
+    }
+}
+
+pub(crate) fn encode_evidence(evidence: &Evidence) -> Vec<u8> {
+    evidence_message(evidence).encode_to_vec()
+}
+
+pub(crate) fn decode_evidence_bytes(bytes: &[u8]) -> Result<Evidence, DecodeError> {
+    let evidence = decode_evidence(&EvidenceMessage::decode(bytes)?)?;
+    if encode_evidence(&evidence) != bytes {
+        return Err(DecodeError::NotCanonical);
+    }
+    Ok(evidence)
+}
+
+fn decode_evidence(message: &EvidenceMessage) -> Result<Evidence, DecodeError> {
+    let signed = |field: &'static str, message: &Option<SignedStepMessage>| {
+        let message = message.as_ref().ok_or(DecodeError::Missing(field))?;
+        let time = || {
+            tendermint::Time::from_unix_timestamp(message.seconds, message.nanos)
+                .map_err(|error| DecodeError::Field { field, reason: error.to_string() })
+        };
+        let block = match message.header.as_slice() {
+            [] => None,
+            hash => Some((fixed(field, hash)?, time()?)),
+        };
+        let signature = fixed(field, &message.signature)?;
+        Ok::<_, DecodeError>(SignedStep { block, pol_round: message.pol_round.checked_sub(1), signature })
+    };
+    let step = Step::from_number(message.step).ok_or_else(|| DecodeError::Field {
+        field: "evidence.step",
+        reason: format!("must be 1 (prevote), 2 (precommit) or 32 (proposal), got {}", message.step),
+    })?;
+    Ok(Evidence {
+        validator: fixed("evidence.validator", &message.validator)?,
+        step,
+        height: message.height,
+        round: message.round,
+        first: signed("evidence.first", &message.first)?,
+        second: signed("evidence.second", &message.second)?,
+    })
 }
 
 fn decode_action(message: ActionMessage) -> Result<Action, DecodeError> {
@@ -272,6 +369,7 @@ fn decode_action(message: ActionMessage) -> Result<Action, DecodeError> {
             keys: bond.keys.as_ref().map(|keys| decode_keys(keys).map(Box::new)).transpose()?,
         },
         ActionMessage::Unbond(unbond) => Action::Unbond { stake: unbond.stake },
+        ActionMessage::Evidence(evidence) => Action::Evidence(Box::new(decode_evidence(&evidence)?)),
     })
 }
 

@@ -27,6 +27,8 @@ const BOND_TYPE: &str = "Bond(address sender,bytes16 salt,uint64 validUntil,uint
                          bytes attestationKey,bytes attestationProof)";
 const UNBOND_TYPE: &str = "Unbond(address sender,bytes16 salt,uint64 validUntil,uint64 feeCapPerShare,\
                            uint64 tipPerShare,uint64 stake)";
+const EVIDENCE_TYPE: &str = "Evidence(address sender,bytes16 salt,uint64 validUntil,uint64 feeCapPerShare,\
+                             uint64 tipPerShare,bytes evidence)";
 
 /// The chain that a signature is for: chain id and genesis hash, folded into EIP-712's separator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +157,9 @@ impl Payload {
                 parts.into_iter().fold(words, Words::bytes).hash()
             }
             Action::Unbond { stake } => common(Words::of_type(UNBOND_TYPE)).number(*stake).hash(),
+            Action::Evidence(evidence) => {
+                common(Words::of_type(EVIDENCE_TYPE)).bytes(&evidence.encode()).hash()
+            }
         };
         domain.digest(hash)
     }

@@ -50,6 +50,9 @@ pub struct Parameters {
     pub validators_limit: u32,
     /// The least that a validator bonds, in nano: at least one WEFT.
     pub minimum_stake: Amount,
+    /// Share of its stake, bonded and unbonding, that a validator loses for contradicting itself, in percent; 0 turns
+    /// slashing off. A twentieth of what is lost goes to whoever reports it, the rest is burned.
+    pub slash_percent: u8,
     /// Share of the base fee that is burned, in percent; the rest goes to the validators by stake.
     pub burn_percent: u8,
 }
@@ -70,6 +73,7 @@ impl Default for Parameters {
             unbonding_seconds: 21 * DAY,
             validators_limit: 100,
             minimum_stake: 10 * NANO_PER_WEFT,
+            slash_percent: 5,
             burn_percent: 50,
         }
     }
@@ -122,8 +126,12 @@ impl Parameters {
             let reason = format!("must be 1 to {VALIDATORS_LIMIT_MAX}, got {}", self.validators_limit);
             return bad("parameters.validators_limit", reason);
         }
-        if self.burn_percent > 100 {
-            return bad("parameters.burn_percent", format!("must be 0 to 100, got {}", self.burn_percent));
+        for (field, value) in
+            [("parameters.burn_percent", self.burn_percent), ("parameters.slash_percent", self.slash_percent)]
+        {
+            if value > 100 {
+                return bad(field, format!("must be 0 to 100, got {value}"));
+            }
         }
         for (field, value) in [
             ("parameters.blobs_per_transaction", self.blobs_per_transaction),

@@ -1,7 +1,7 @@
 //! What transactions do to the state: checked one by one over the state before the block, written at its end.
 //!
 //! Nothing is charged for what is not included; every nano of a fee, and of what a reservation costs, is burned, a
-//! validator's or the proposer's.
+//! validator's or the proposer's; of slashed stake, burned or the reporter's.
 
 mod reserving;
 mod staking;
@@ -18,6 +18,7 @@ use tendermint::{Time, account};
 use crate::{
     Amount, Height,
     address::Address,
+    evidence::EvidenceError,
     fees::FeeRules,
     genesis::Genesis,
     reservation::{ReservationError, ReservationId},
@@ -70,6 +71,8 @@ pub struct Ledger<'a, S> {
     roster: Roster,
     /// Stake that this block unbonds.
     leaving: Vec<(Address, Amount)>,
+    /// Stake that this block burns.
+    forfeited: Amount,
 }
 
 impl<'a, S: StateStore> Ledger<'a, S> {
@@ -92,6 +95,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
             signing: state.roster(StateKey::Validators)?,
             roster: state.roster(StateKey::ValidatorsNext)?,
             leaving: Vec::new(),
+            forfeited: 0,
         })
     }
 
@@ -185,6 +189,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
                 self.bonded(payload.sender, *stake, keys.as_deref()).map(|_| *stake)
             }
             Action::Unbond { stake } => self.unbonded(payload.sender, *stake).map(|_| 0),
+            Action::Evidence(evidence) => self.offender(evidence).map(|_| 0),
         }
     }
 
@@ -217,6 +222,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
             }
             Action::Bond { stake, keys } => self.bond(sender, *stake, keys.as_deref())?,
             Action::Unbond { stake } => self.unbond(sender, *stake)?,
+            Action::Evidence(evidence) => self.slash(evidence, sender)?,
         }
         self.used += receipt.shares;
         if receipt.reservation.is_none() {
@@ -269,7 +275,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         let burn_percent = u64::from(genesis.parameters.burn_percent);
         let to_validators = self.revenue - percent(self.revenue, burn_percent);
         let power = self.signing.power().max(1);
-        let mut burned = self.revenue;
+        let mut burned = self.revenue.saturating_add(self.forfeited);
         for member in std::mem::take(&mut self.signing).0 {
             let part = u128::from(to_validators) * u128::from(member.power) / u128::from(power);
             let part = u64::try_from(part).unwrap_or(0);
@@ -349,6 +355,9 @@ pub enum LedgerError {
     /// Stake cannot be bonded or unbonded like this.
     #[error(transparent)]
     Staking(#[from] StakingError),
+    /// Nobody contradicted himself.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// This node's storage failed.
     #[error(transparent)]
     State(#[from] StateError),

@@ -20,6 +20,7 @@ mod bls;
 mod body;
 mod codec;
 mod eip712;
+mod evidence;
 pub mod fees;
 mod fraud;
 mod genesis;
@@ -46,6 +47,7 @@ pub use bls::{AttestationKey, AttestationSecret, BlsError};
 pub use body::{BodyError, CheckedBlob};
 pub use codec::DecodeError;
 pub use eip712::Domain;
+pub use evidence::{Evidence, EvidenceError, SignedStep, Step};
 pub use fraud::{ProvenFraud, ProvenFraudError};
 pub use genesis::{
     Checkpoint, Genesis, GenesisAccount, GenesisError, GenesisValidator, NetworkConfig, Parameters,

@@ -7,7 +7,8 @@
 //!  Bond ─▶ stake ─▶ power (whole WEFT) in validators-next         Unbond ─▶ unbonding ── period ──▶ account
 //! ```
 //!
-//! An account is one validator at most, its operator. A validator whose stake is gone keeps its keys until the last of
+//! An account is one validator at most, its operator. One that contradicted itself (see [`Evidence`](crate::Evidence))
+//! loses part of its stake and its place for good: its key is never taken again. A validator whose stake is gone keeps its keys until the last of
 //! its unbonding is paid out, so that what it signed can still be held against it.
 
 use tendermint::{
@@ -113,9 +114,17 @@ pub struct Validator {
     pub attestation: Option<AttestationKey>,
     /// Bonded, in nano.
     pub stake: Amount,
+    /// It contradicted itself: it has no place any more, and bonds nothing.
+    pub slashed: bool,
     /// Places of its unbonding stake in the queue.
     pub unbonding: Vec<u64>,
 }
+
+/// [`Validator::encode`]: the attestation key follows.
+const HAS_ATTESTATION: u8 = 1;
+
+/// [`Validator::encode`]: the validator was slashed.
+const SLASHED: u8 = 2;
 
 impl Validator {
     /// Votes that its stake gives: whole WEFT.
@@ -123,10 +132,12 @@ impl Validator {
         self.stake / NANO_PER_WEFT
     }
 
-    /// consensus: 32 ‖ stake: u64 ‖ 0, or 1 ‖ attestation: 96 ‖ unbonding: u64 each.
+    /// consensus: 32 ‖ stake: u64 ‖ flags: u8 (1 attestation key, 2 slashed) ‖ attestation: 96 or 0 ‖ unbonding: u64
+    /// each.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = [&self.consensus[..], &self.stake.to_be_bytes()].concat();
-        bytes.push(u8::from(self.attestation.is_some()));
+        let attestation = if self.attestation.is_some() { HAS_ATTESTATION } else { 0 };
+        bytes.push(attestation | if self.slashed { SLASHED } else { 0 });
         bytes.extend(self.attestation.iter().flat_map(|key| key.as_bytes()));
         bytes.extend(self.unbonding.iter().flat_map(|at| at.to_be_bytes()));
         bytes
@@ -137,19 +148,22 @@ impl Validator {
         let bad = || StateError::Malformed("validator");
         let (consensus, rest) = bytes.split_first_chunk::<32>().ok_or_else(bad)?;
         let (stake, rest) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
-        let (attestation, rest) = match rest {
-            [0, rest @ ..] => (None, rest),
-            [1, rest @ ..] => {
-                let (key, rest) = rest.split_first_chunk::<96>().ok_or_else(bad)?;
-                (Some(AttestationKey::from_bytes(*key).map_err(|_| bad())?), rest)
-            }
-            _ => return Err(bad()),
+        let (flags, rest) = rest.split_first().ok_or_else(bad)?;
+        if *flags > HAS_ATTESTATION | SLASHED {
+            return Err(bad());
+        }
+        let (attestation, rest) = if flags & HAS_ATTESTATION == 0 {
+            (None, rest)
+        } else {
+            let (key, rest) = rest.split_first_chunk::<96>().ok_or_else(bad)?;
+            (Some(AttestationKey::from_bytes(*key).map_err(|_| bad())?), rest)
         };
         let unbonding = rest.chunks(8).map(|at| fixed("unbonding", at).map(u64::from_be_bytes));
         Ok(Self {
             consensus: *consensus,
             attestation,
             stake: u64::from_be_bytes(*stake),
+            slashed: flags & SLASHED != 0,
             unbonding: unbonding.collect::<Result<_, _>>().map_err(|_| bad())?,
         })
     }
@@ -314,4 +328,13 @@ pub enum StakingError {
     /// Nobody else would be left.
     #[error("stake: the last validator cannot leave")]
     Last,
+    /// It contradicted itself.
+    #[error("stake: {0} was slashed and bonds nothing until its stake is paid out; then with other keys")]
+    Slashed(Address),
+    /// No validator has this key, or had it within the unbonding period.
+    #[error("evidence: no stake is bonded or unbonding with this consensus key")]
+    Nobody,
+    /// Genesis says so.
+    #[error("evidence: slashing is off on this chain")]
+    NoSlashing,
 }

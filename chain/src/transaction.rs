@@ -10,6 +10,7 @@ use crate::{
     address::{Address, KeyError},
     codec::{self, DecodeError},
     eip712::Domain,
+    evidence::Evidence,
     fees::{FeeRules, blob_shares},
     genesis::Parameters,
     hex_text::hex_text,
@@ -179,13 +180,15 @@ pub enum Action {
         /// In nano.
         stake: Amount,
     },
+    /// Shows that a validator contradicted itself: it loses stake and place, the sender gets a part of the stake.
+    Evidence(Box<Evidence>),
 }
 
 impl Action {
     /// The most that it takes from the sender besides the transaction's fee, in nano.
     pub fn spends(&self) -> Amount {
         match self {
-            Self::SubmitBlobs { .. } | Self::Unbond { .. } => 0,
+            Self::SubmitBlobs { .. } | Self::Unbond { .. } | Self::Evidence(_) => 0,
             Self::Transfer { amount, .. } | Self::Bond { stake: amount, .. } => *amount,
             Self::Reserve { price_cap, .. } | Self::ExtendReservation { price_cap, .. } => *price_cap,
         }
@@ -209,7 +212,7 @@ impl Action {
                 }
                 blobs.iter().enumerate().try_for_each(|(at, blob)| blob.check(at, parameters))
             }
-            Self::Transfer { .. } | Self::Bond { .. } | Self::Unbond { .. } => Ok(()),
+            Self::Transfer { .. } | Self::Bond { .. } | Self::Unbond { .. } | Self::Evidence(_) => Ok(()),
             Self::Reserve { rate, blocks, signers, .. } => {
                 reservation::check_purchase(&FeeRules::new(parameters), *rate, *blocks, signers)
             }

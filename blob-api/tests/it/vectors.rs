@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use blob_api::EntryBody;
 use chain::{
-    Action, Address, Amount, AttestationSecret, BlobHeader, Domain, Height, Parameters, Payload,
-    ReservationId, SecretKey, Transaction, ValidatorKeys,
+    Action, Address, Amount, AttestationSecret, BlobHeader, Domain, Evidence, Height, Parameters, Payload,
+    ReservationId, SecretKey, SignedStep, Step, Transaction, ValidatorKeys,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{
@@ -16,7 +16,7 @@ use erasure::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tendermint::{Hash, block::Header};
+use tendermint::{Hash, Time, block::Header};
 
 use crate::chain_in_memory::{Chain, key, namespace};
 
@@ -89,7 +89,26 @@ fn actions() -> Vec<Action> {
         Action::Bond { stake: 20_000_000_000, keys: Some(Box::new(validator_keys())) },
         Action::Bond { stake: 1_000_000_000, keys: None },
         Action::Unbond { stake: 3_000_000_000 },
+        Action::Evidence(Box::new(evidence())),
     ]
+}
+
+/// Two precommits of one validator, for a block and for nil.
+fn evidence() -> Evidence {
+    let signer = SigningKey::from([15; 32]);
+    let message = |block| SignedStep { block, pol_round: None, signature: [0; 64] };
+    let mut evidence = Evidence {
+        validator: signer.verification_key().to_bytes(),
+        step: Step::Precommit,
+        height: 41,
+        round: 2,
+        first: message(Some(([16; 32], Time::from_unix_timestamp(1_700_000_000, 5).unwrap()))),
+        second: message(None),
+    };
+    evidence.first.signature = signer.sign(&evidence.sign_bytes(&evidence.first, CHAIN_ID)).to_bytes();
+    evidence.second.signature = signer.sign(&evidence.sign_bytes(&evidence.second, CHAIN_ID)).to_bytes();
+    evidence.check(CHAIN_ID).unwrap();
+    evidence
 }
 
 /// The keys of a validator whose operator is the signer of the vectors.
@@ -168,6 +187,9 @@ fn typed(action: &Action) -> (&'static str, &'static str, Value) {
             ("Bond", own, message)
         }
         Action::Unbond { stake } => ("Unbond", "uint64 stake", json!({ "stake": number(stake) })),
+        Action::Evidence(evidence) => {
+            ("Evidence", "bytes evidence", json!({ "evidence": hex0(evidence.encode()) }))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Stake in the ledger: bonding, unbonding, the sets of the next heights, and the end of unbonding.
+//! Stake in the ledger: bonding, unbonding, the sets of the next heights, the end of unbonding; slashing.
 
 use tendermint::Time;
 
@@ -7,6 +7,8 @@ use crate::{
     Amount,
     address::Address,
     bls::AttestationKey,
+    codec::fixed,
+    evidence::Evidence,
     staking::{
         Member, Roster, StakingError, UNBONDINGS_LIMIT, Unbonding, Validator, ValidatorKeys,
         consensus_address,
@@ -17,6 +19,10 @@ use crate::{
 
 /// Unbondings that one block pays out at most; the rest follows with the next.
 const RELEASES_PER_BLOCK: usize = 64;
+
+/// Of slashed stake, the reporter's share in percent: enough to pay for the report, too little to get stake out by
+/// reporting oneself.
+const REPORTER_PERCENT: u64 = 5;
 
 impl<S: StateStore> Ledger<'_, S> {
     /// The validator as it is once `stake` more is bonded.
@@ -39,9 +45,18 @@ impl<S: StateStore> Ledger<'_, S> {
                     }
                 }
                 let attestation = Some(attestation);
-                Validator { consensus: keys.consensus, attestation, stake: 0, unbonding: vec![] }
+                Validator {
+                    consensus: keys.consensus,
+                    attestation,
+                    stake: 0,
+                    slashed: false,
+                    unbonding: vec![],
+                }
             }
         };
+        if validator.slashed {
+            return Err(StakingError::Slashed(operator).into());
+        }
         // Losing its place adds one more at most.
         if validator.unbonding.len() >= UNBONDINGS_LIMIT {
             return Err(StakingError::TooMany.into());
@@ -120,6 +135,59 @@ impl<S: StateStore> Ledger<'_, S> {
         Ok(())
     }
 
+    /// The validator that loses stake for what `evidence` shows, as it is before.
+    pub(super) fn offender(&self, evidence: &Evidence) -> Result<(Address, Validator), LedgerError> {
+        if self.genesis.parameters.slash_percent == 0 {
+            return Err(StakingError::NoSlashing.into());
+        }
+        let (_, place) = consensus_place(&evidence.validator).map_err(|_| StakingError::Nobody)?;
+        let operator = self.draft.value(place)?.ok_or(StakingError::Nobody)?;
+        let operator = fixed("operator", &operator).map_err(|_| StateError::Malformed("consensus key"))?;
+        let operator = Address::from_bytes(operator);
+        let validator = self.draft.validator(&operator)?;
+        let validator =
+            validator.filter(|v| v.consensus == evidence.validator).ok_or(StakingError::Nobody)?;
+        if validator.slashed {
+            return Err(StakingError::Slashed(operator).into());
+        }
+        if self.roster.0.iter().all(|member| member.operator == operator) {
+            return Err(StakingError::Last.into());
+        }
+        evidence.check(&self.genesis.chain_id)?;
+        Ok((operator, validator))
+    }
+
+    /// Takes the offender's place and a part of all that it has at stake; the rest unbonds.
+    pub(super) fn slash(&mut self, evidence: &Evidence, reporter: Address) -> Result<(), LedgerError> {
+        let (operator, mut validator) = self.offender(evidence)?;
+        let percent = u64::from(self.genesis.parameters.slash_percent);
+        let mut lost: Amount = 0;
+        let mut cut = |amount: &mut Amount| {
+            let part = percent_up(*amount, percent);
+            *amount -= part;
+            lost += part;
+        };
+        for place in &validator.unbonding {
+            let entry = self.draft.value(StateKey::Unbonding(*place))?;
+            let mut entry = Unbonding::decode(&entry.ok_or(StateError::Malformed("unbonding"))?)?;
+            cut(&mut entry.amount);
+            self.draft.put(StateKey::Unbonding(*place), entry.encode());
+        }
+        self.leaving.iter_mut().filter(|(who, _)| *who == operator).for_each(|(_, amount)| cut(amount));
+        let mut rest = std::mem::take(&mut validator.stake);
+        if rest > 0 {
+            cut(&mut rest);
+            // Even of nothing: it is forgotten when the period is over.
+            self.leaving.push((operator, rest));
+        }
+        validator.slashed = true;
+        self.put_validator(operator, &validator);
+        let reward = super::percent(lost, REPORTER_PERCENT);
+        self.deposit(reporter, reward)?;
+        self.forfeited += lost - reward;
+        Ok(())
+    }
+
     fn put_validator(&mut self, operator: Address, validator: &Validator) {
         self.draft.put(StateKey::Validator(operator), validator.encode());
         let (consensus, power) = (validator.consensus, validator.power());
@@ -190,10 +258,24 @@ impl<S: StateStore> Ledger<'_, S> {
             return Ok(());
         }
         for (_, key) in key_places(&validator.consensus, validator.attestation.as_ref())? {
-            self.draft.delete(key)?;
+            // The key of one that was slashed stays taken: the same evidence would hold against it again.
+            if !(validator.slashed && matches!(key, StateKey::ConsensusKey(_))) {
+                self.draft.delete(key)?;
+            }
         }
         self.draft.delete(StateKey::Validator(operator))
     }
+}
+
+/// `percent` of `amount`, rounded up.
+fn percent_up(amount: Amount, percent: u64) -> Amount {
+    let part = (u128::from(amount) * u128::from(percent)).div_ceil(100);
+    u64::try_from(part).unwrap_or(amount).min(amount)
+}
+
+fn consensus_place(consensus: &[u8; 32]) -> Result<(&'static str, StateKey), StateError> {
+    let address = consensus_address(consensus)?.as_bytes().try_into();
+    Ok(("consensus", StateKey::ConsensusKey(address.map_err(|_| StateError::Malformed("consensus key"))?)))
 }
 
 /// Where the state says whose keys these are.
@@ -201,9 +283,7 @@ pub(crate) fn key_places(
     consensus: &[u8; 32],
     attestation: Option<&AttestationKey>,
 ) -> Result<Vec<(&'static str, StateKey)>, StateError> {
-    let address = consensus_address(consensus)?.as_bytes().try_into();
-    let address = address.map_err(|_| StateError::Malformed("consensus key"))?;
-    let mut places = vec![("consensus", StateKey::ConsensusKey(address))];
+    let mut places = vec![consensus_place(consensus)?];
     let hash = |key: &AttestationKey| StateKey::AttestationKey(erasure::keccak256(key.as_bytes()));
     places.extend(attestation.map(|key| ("attestation", hash(key))));
     Ok(places)
@@ -220,6 +300,7 @@ pub(crate) fn genesis_values(genesis: &crate::Genesis) -> Result<Vec<(StateKey, 
             consensus: member.public_key,
             attestation: member.attestation_key,
             stake: member.stake(),
+            slashed: false,
             unbonding: vec![],
         };
         for (_, key) in key_places(&validator.consensus, validator.attestation.as_ref())? {

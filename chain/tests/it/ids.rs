@@ -1,6 +1,9 @@
 //! The id of a transaction of every kind, computed with `eth-account` (Python): what wallets have to arrive at.
 
-use chain::{Action, Address, BlobHeader, Domain, Payload, ReservationId, Transaction, ValidatorKeys};
+use chain::{
+    Action, Address, BlobHeader, Domain, Evidence, Payload, ReservationId, SignedStep, Step, Transaction,
+    ValidatorKeys,
+};
 use erasure::{ForeignCommitment, ForeignKind};
 
 use crate::support::{key, namespace};
@@ -19,6 +22,15 @@ fn every_kind_has_the_id_that_eip_712_gives_it() {
         consensus_proof: [2; 64],
         attestation: [3; 96],
         attestation_proof: [4; 48],
+    };
+    let time = tendermint::Time::from_unix_timestamp(1_700_000_000, 5).unwrap();
+    let evidence = Evidence {
+        validator: [1; 32],
+        step: Step::Precommit,
+        height: 7,
+        round: 0,
+        first: SignedStep { block: Some(([2; 32], time)), pol_round: None, signature: [3; 64] },
+        second: SignedStep { block: None, pol_round: None, signature: [4; 64] },
     };
     let vectors = [
         (
@@ -55,6 +67,10 @@ fn every_kind_has_the_id_that_eip_712_gives_it() {
             "739039b141bb3b728e10d0c80feed8162e4ef0891f57f9e22040ead35f23f5b6",
         ),
         (Action::Unbond { stake: 8 }, "bbc59dd38a5c6bc6a6dac9c5ed7304ef5589ae5ec18e678fe65b7b51c1f8cb16"),
+        (
+            Action::Evidence(Box::new(evidence)),
+            "b9fa91fc7e0cd2ea413145d123d7a062ec7b058c0d4a5dbf646dac1eb8a2d432",
+        ),
     ];
     let domain = Domain::new("weft-vector", &[3; 32]);
     for (action, expected) in vectors {

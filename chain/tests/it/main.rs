@@ -9,6 +9,7 @@
 
 mod blocks;
 mod bodies;
+mod evidence;
 mod fraud;
 mod headers;
 mod ids;

@@ -1,11 +1,11 @@
 //! Money is neither made nor lost, whatever a chain is asked to do.
 
 use chain::{
-    Action, Amount, BlobHeader, Candidate, NANO_PER_WEFT, Parameters, Payload, ReservationId, SecretKey,
+    Action, Amount, BlobHeader, Candidate, NANO_PER_WEFT, Parameters, Payload, ReservationId, SecretKey, Step,
 };
 use proptest::prelude::*;
 
-use crate::support::{Chain, key, namespace, validator_keys};
+use crate::support::{Chain, contradiction, key, namespace, validator_keys};
 
 /// What somebody tries, sensible or not.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ enum Try {
     Join { weft: u64, seed: u8 },
     Bond { weft: u64 },
     Unbond { weft: u64 },
+    Report { seed: u8, step: Step },
 }
 
 fn tries() -> impl Strategy<Value = Try> {
@@ -28,6 +29,8 @@ fn tries() -> impl Strategy<Value = Try> {
         (1u64..=40, 5u8..=6).prop_map(|(weft, seed)| Try::Join { weft, seed }),
         (1u64..=40).prop_map(|weft| Try::Bond { weft }),
         (1u64..=40).prop_map(|weft| Try::Unbond { weft }),
+        (1u8..=6, prop::sample::select(vec![Step::Prevote, Step::Precommit, Step::Proposal]))
+            .prop_map(|(seed, step)| Try::Report { seed, step }),
     ]
 }
 
@@ -71,6 +74,7 @@ fn candidate(
         }
         Try::Bond { weft } => Action::Bond { stake: weft * NANO_PER_WEFT, keys: None },
         Try::Unbond { weft } => Action::Unbond { stake: weft * NANO_PER_WEFT },
+        Try::Report { seed, step } => Action::Evidence(Box::new(contradiction(seed, step, salt + 1))),
     };
     let mut payload: Payload = chain.payload(from, 0, action);
     payload.salt[..8].copy_from_slice(&salt.to_be_bytes());
@@ -85,11 +89,13 @@ proptest! {
     fn supply_is_conserved_over_histories_of_every_kind(
         blocks in prop::collection::vec(prop::collection::vec((0u8..10, 0u64..1_500, tries()), 0..5), 1..24),
         burn_percent in 0u8..=100,
+        slash_percent in 0u8..=100,
     ) {
         let mut chain = Chain::new(Parameters {
             k_max: 4,
             max_blob_bytes: 16 * 512,
             burn_percent,
+            slash_percent,
             unbonding_seconds: 6,
             trusting_period_seconds: 5,
             validators_limit: 5,

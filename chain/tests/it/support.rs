@@ -3,9 +3,9 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use chain::{
-    Action, Amount, AttestationSecret, BlobHeader, Candidate, CheckedBlob, Genesis, GenesisAccount,
+    Action, Amount, AttestationSecret, BlobHeader, Candidate, CheckedBlob, Evidence, Genesis, GenesisAccount,
     GenesisValidator, Height, KzgOpening, LightBlock, MemoryState, Parameters, Parent, Payload, SecretKey,
-    State, StateKey, StateUpdate, Transaction, Unbonding, ValidBlock, ValidatorKeys,
+    SignedStep, State, StateKey, StateUpdate, Step, Transaction, Unbonding, ValidBlock, ValidatorKeys,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{Committer, ForeignKind, Namespace};
@@ -222,4 +222,18 @@ pub(crate) fn kzg_blob(fill: u8) -> (Vec<u8>, KzgOpening) {
     let commitment = settings.blob_to_kzg_commitment(&blob).unwrap().to_bytes();
     let proof = settings.compute_blob_kzg_proof(&blob, &commitment).unwrap().to_bytes();
     (bytes, KzgOpening { commitment: commitment.into_inner(), proof: proof.into_inner() })
+}
+
+/// Two messages of the validator with this seed, for two blocks.
+pub(crate) fn contradiction(seed: u8, step: Step, height: Height) -> Evidence {
+    let signer = SigningKey::from([seed; 32]);
+    let message = |hash| {
+        let time = Time::from_unix_timestamp(1_700_000_001, 0).unwrap();
+        SignedStep { block: Some(([hash; 32], time)), pol_round: None, signature: [0; 64] }
+    };
+    let validator = signer.verification_key().to_bytes();
+    let mut evidence = Evidence { validator, step, height, round: 0, first: message(1), second: message(2) };
+    evidence.first.signature = signer.sign(&evidence.sign_bytes(&evidence.first, "weft-test")).to_bytes();
+    evidence.second.signature = signer.sign(&evidence.sign_bytes(&evidence.second, "weft-test")).to_bytes();
+    evidence
 }
