@@ -14,6 +14,7 @@ use tendermint_proto::Protobuf;
 use tendermint_proto::v0_38::types::Header as RawHeader;
 use tokio::time::Instant;
 
+use crate::equivocation::Equivocation;
 use crate::wire::DecodeError;
 
 /// Largest encoded [`Payload`], in bytes: 4,096 transaction ids of 32 bytes, a header and the
@@ -156,6 +157,12 @@ pub trait Application: Send + Sync + 'static {
     /// More validators signed after the decision: `commit` replaces the one given to
     /// [`commit`](Self::commit). Ignoring it is correct.
     async fn finalized(&self, _height: Height, _commit: Commit) -> Result<(), AppError> {
+        Ok(())
+    }
+
+    /// Validators contradicted themselves at a height that is over. Told before the next height starts, and not again:
+    /// on return it is durable.
+    async fn equivocated(&self, _found: Vec<Equivocation>) -> Result<(), AppError> {
         Ok(())
     }
 

@@ -34,6 +34,7 @@ mod commit;
 mod config;
 mod context;
 mod engine;
+mod equivocation;
 mod guard;
 mod pool;
 mod signing;
@@ -50,6 +51,7 @@ pub use app::{
 pub use block_ref::BlockRef;
 pub use config::{Config, Multiaddr, Timeouts};
 pub use engine::{Error, Handle, View, metrics, peer_id, start};
+pub use equivocation::{Equivocation, Signed, SignedMessage};
 pub use guard::GuardError;
 pub use validators::ValidatorSetError;
 pub use wire::DecodeError;

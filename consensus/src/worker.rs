@@ -46,6 +46,7 @@ use crate::commit::commit_from_certificate;
 use crate::config::Timeouts;
 use crate::context::{Height, Part, WeftContext};
 use crate::engine::{Error, View};
+use crate::equivocation::Equivocation;
 use crate::pool::{Entry, Pool, Stage};
 use crate::signing::{EdSigner, SignBytes};
 use crate::validators::ValidatorSet;
@@ -95,6 +96,8 @@ struct Finished {
     port: StartPort,
     /// A commit with more signatures than the application has, to be recorded once it has one.
     fuller: Option<Commit>,
+    /// Who contradicted himself, to be recorded before anything else.
+    equivocations: Vec<Equivocation>,
 }
 
 /// What the worker works with.
@@ -123,7 +126,7 @@ pub(crate) struct Worker {
     /// The application is committing.
     committing: bool,
     finished: Option<Finished>,
-    /// A fuller commit is being recorded.
+    /// A fuller commit, or a contradiction, is being recorded.
     recording: bool,
     /// The application's readiness for the next height is waited for.
     waiting: Option<AbortHandle>,
@@ -216,7 +219,9 @@ impl Worker {
                 }
             }
             HostMsg::Decided { certificate, reply_to, .. } => self.on_decided(&certificate, reply_to)?,
-            HostMsg::Finalized { certificate, reply_to, .. } => self.on_finalized(&certificate, reply_to)?,
+            HostMsg::Finalized { certificate, evidence, reply_to, .. } => {
+                self.on_finalized(&certificate, &evidence, reply_to)?;
+            }
             HostMsg::GetHistoryMinHeight { reply_to } => self.spawn(async move {
                 let _ = reply_to.send(app.min_height().await.into());
                 Ok(Done::Nothing)
@@ -260,7 +265,7 @@ impl Worker {
                     }
                 }
                 let height = Height::from(next.height);
-                self.finished = Some(Finished { height, port, fuller: None });
+                self.finished = Some(Finished { height, port, fuller: None, equivocations: Vec::new() });
                 self.wait_for_start();
             }
             Done::Assessed(height, round, id, verdict) => self.on_assessed(height, round, id, verdict),

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chain::{Proposal, TxId};
-use consensus::{AppError, Application, DecidedValue, NextHeight, Payload, SyncFault, Verdict};
+use consensus::{AppError, Application, DecidedValue, Equivocation, NextHeight, Payload, SyncFault, Verdict};
 use da_node::{home::Home, run};
 use tendermint::{
     AppHash, Hash, account,
@@ -99,6 +99,10 @@ impl<A: Application + ?Sized> Application for Misbehaving<A> {
 
     async fn finalized(&self, height: Height, commit: Commit) -> Result<(), AppError> {
         self.honest.finalized(height, commit).await
+    }
+
+    async fn equivocated(&self, found: Vec<Equivocation>) -> Result<(), AppError> {
+        self.honest.equivocated(found).await
     }
 
     async fn decided(&self, height: Height) -> Result<Option<DecidedValue>, AppError> {

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use chain::{Block, BlockError, HeaderHint, Proposal, is_early};
-use consensus::{AppError, Application, DecidedValue, NextHeight, Payload, SyncFault, Verdict};
+use consensus::{AppError, Application, DecidedValue, Equivocation, NextHeight, Payload, SyncFault, Verdict};
 use network::{Network, Topic};
 use tendermint::{
     account,
@@ -18,7 +18,7 @@ use tendermint::{
 use tokio::time::Instant;
 
 use crate::{
-    clock,
+    clock, evidence,
     fetch::Fetcher,
     heavy::Heavy,
     metrics::Stage,
@@ -259,6 +259,20 @@ impl Application for Agree {
 
     async fn finalized(&self, height: Height, commit: Commit) -> Result<(), AppError> {
         Ok(self.blocking(move |node| node.improve_commit(height.value(), &commit)).await?)
+    }
+
+    async fn equivocated(&self, found: Vec<Equivocation>) -> Result<(), AppError> {
+        for Equivocation { validator, height, round, signed, .. } in &found {
+            tracing::warn!(
+                validator = hex::encode(validator),
+                height,
+                round,
+                ?signed,
+                "signed two things at once"
+            );
+        }
+        let found: Vec<_> = found.into_iter().map(evidence::of).collect();
+        Ok(self.blocking(move |node| Ok(node.store.put_evidence(&found)?)).await?)
     }
 
     async fn decided(&self, height: Height) -> Result<Option<DecidedValue>, AppError> {

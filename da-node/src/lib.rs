@@ -14,6 +14,7 @@ pub mod commands;
 pub mod demo;
 pub mod devnet;
 pub mod doctor;
+mod evidence;
 mod fetch;
 mod fraud;
 mod heavy;

@@ -24,6 +24,7 @@ use crate::{
     agree::{Agree, Halted},
     alarms::Alarms,
     api::{Api, Faucet},
+    evidence::Reporter,
     fetch::Fetcher,
     fraud::{self, Convicted, Watch},
     home::{Home, KeyRole, Running},
@@ -188,6 +189,13 @@ pub async fn start_as(
         alarms.watch().await;
         Err(anyhow!("the alarms ended"))
     });
+    if home.has_key(KeyRole::Operator) {
+        let reporter = Reporter::new(node.clone(), fetcher.clone(), home.account(KeyRole::Operator)?);
+        tasks.spawn(async move {
+            reporter.run().await;
+            Err(anyhow!("the reports of contradictions ended"))
+        });
+    }
     let announcing = fetcher.clone();
     tasks.spawn(async move {
         announcing.keep_announcing().await;

@@ -25,6 +25,7 @@
 //! its state and its indexes are one synced batch: after a crash all of it is there or none. A write that fails is an
 //! error that stops the node.
 
+mod evidence;
 mod frauds;
 mod pooled;
 mod pruning;
@@ -48,7 +49,7 @@ use tendermint_proto::v0_38::types::Commit as RawCommit;
 
 pub(crate) use pooled::Pooled;
 
-const FAMILIES: [&str; 19] = [
+const FAMILIES: [&str; 20] = [
     "meta",
     "blocks",
     "commits",
@@ -68,6 +69,7 @@ const FAMILIES: [&str; 19] = [
     "missing",
     "frauds",
     "judged",
+    "evidence",
 ];
 
 pub(crate) use frauds::StoredFraud;

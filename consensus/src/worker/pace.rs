@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arc_malachitebft_core_consensus::MisbehaviorEvidence;
 use arc_malachitebft_core_types::{
     CommitCertificate, Height as _, HeightParams, LinearTimeouts, SignedVote, Validator as _,
     ValidatorSet as _, Vote as _,
@@ -16,11 +17,13 @@ use crate::commit::commit_from_certificate;
 use crate::config::Timeouts;
 use crate::context::Height;
 use crate::engine::Error;
+use crate::equivocation::equivocations;
 
 impl Worker {
     pub(super) fn on_finalized(
         &mut self,
         certificate: &CommitCertificate<Ctx>,
+        evidence: &MisbehaviorEvidence<Ctx>,
         reply_to: RpcReplyPort<Next<Ctx>>,
     ) -> Result<(), Error> {
         let height = certificate.height;
@@ -32,7 +35,8 @@ impl Worker {
         let fuller = certificate.commit_signatures.len() > *known;
         let fuller = fuller.then(|| commit_from_certificate(certificate, validators));
         let (height, port) = (height.increment(), StartPort::Next(reply_to));
-        self.finished = Some(Finished { height, port, fuller });
+        let equivocations = equivocations(evidence, validators);
+        self.finished = Some(Finished { height, port, fuller, equivocations });
         self.wait_for_start();
         Ok(())
     }
@@ -48,7 +52,14 @@ impl Worker {
         }
         let next = *next;
         let app = Arc::clone(&self.args.app);
-        if let Some(commit) = finished.fuller.take() {
+        if !finished.equivocations.is_empty() {
+            let found = std::mem::take(&mut finished.equivocations);
+            self.recording = true;
+            self.spawn(async move {
+                app.equivocated(found).await.map_err(Error::application("equivocated"))?;
+                Ok(Done::Recorded)
+            });
+        } else if let Some(commit) = finished.fuller.take() {
             self.recording = true;
             self.spawn(async move {
                 let recorded = app.finalized(commit.height, commit).await;

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use blob_api::MarketBlock;
-use chain::State;
+use chain::{Evidence, SignedStep, State, Step};
 use erasure::{ForeignCommitment, ForeignKind, OriginalSquare};
 use tempfile::TempDir;
 
@@ -103,6 +103,29 @@ fn a_byte_that_the_disk_changed_is_found_and_takes_no_block_away() {
         }
         assert!(found > 4, "{found}");
     }
+}
+
+#[test]
+fn evidence_is_kept_until_it_is_dropped() {
+    let (dir, chain, store, ..) = with_a_block();
+    let message = |byte| SignedStep { block: None, pol_round: None, signature: [byte; 64] };
+    let evidence = |validator| Evidence {
+        validator: [validator; 32],
+        step: Step::Prevote,
+        height: 1,
+        round: 0,
+        first: message(1),
+        second: message(2),
+    };
+    store.put_evidence(&[evidence(1), evidence(2)]).unwrap();
+    store.put_evidence(&[evidence(2)]).unwrap();
+    drop(store);
+    let store = Store::open(dir.path(), &chain.genesis).unwrap();
+    let mut kept = store.evidence().unwrap();
+    kept.sort_by_key(|(_, evidence)| evidence.validator);
+    assert_eq!(kept.iter().map(|(_, kept)| kept.clone()).collect::<Vec<_>>(), [evidence(1), evidence(2)]);
+    store.drop_evidence(&kept[0].0).unwrap();
+    assert_eq!(store.evidence().unwrap(), [kept.remove(1)]);
 }
 
 #[test]

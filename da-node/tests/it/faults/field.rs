@@ -9,7 +9,7 @@ use std::{
 };
 
 use blob_api::{Client, SubmitOptions};
-use chain::Genesis;
+use chain::{Genesis, StateKey, Validator};
 use da_node::{
     devnet::height_of,
     home::{Home, KeyRole},
@@ -355,6 +355,26 @@ impl Field {
     /// Waits until the honest validators have counted something under `name`: that the fault was there.
     pub(super) async fn saw(&self, name: &str) {
         eventually(PATIENCE, name, async || (self.counted(name).await > 0.0).then_some(())).await;
+    }
+
+    /// Waits until each of the honest validators proves that the last one is slashed, and it has no vote any more.
+    pub(super) async fn slashed_the_last(&self) {
+        let operator = self.home(VALIDATORS).account(KeyRole::Operator).unwrap().address();
+        let seed = self.home(VALIDATORS).key(KeyRole::Consensus).unwrap();
+        let address = da_node::run::consensus_address(&seed).unwrap();
+        for number in 1..VALIDATORS {
+            let client = self.client(&[number]).await;
+            eventually(PATIENCE, &format!("v{number} to slash"), async || {
+                let proven = client.proven(StateKey::Validator(operator)).await.ok()?;
+                let validator = Validator::decode(proven.value()?).unwrap();
+                let tip = height_of(&self.api(number)).await.ok()?;
+                let votes = light_block(&self.api(number), tip).await.validators;
+                // All of its stake, less the fine, unbonds: once.
+                let once = (validator.stake, validator.unbonding.len()) == (0, 1);
+                (validator.slashed && once && votes.validator(address).is_none()).then_some(())
+            })
+            .await;
+        }
     }
 
     /// How long until four blobs of 1 MiB, submitted to one validator, are final on all.

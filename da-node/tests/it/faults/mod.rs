@@ -179,11 +179,16 @@ fn one_key_on_two_machines() {
         field.run_twin_of(4).await;
         let seen = field.progress(8).await;
         field.saw("equivocation_proposals_total").await;
+        field.slashed_the_last().await;
+        field.progress(4).await;
         field.agree().await;
         record(
             "one validator's key votes on two machines, and signs two blocks of one round",
-            "blocks go on, no fork",
-            &format!("8 blocks in {:.0?}, the longest pause {:.1?}, no fork", seen.took, seen.longest),
+            "blocks go on, no fork; the others report it, and the ledger slashes it once",
+            &format!(
+                "8 blocks in {:.0?}, the longest pause {:.1?}, no fork; slashed, and without a vote",
+                seen.took, seen.longest
+            ),
         );
     });
 }
