@@ -42,6 +42,10 @@ faults: build ## Cause every fault of docs/faults.md on separate machines in nam
 	$(CARGO) build --package da-node --example misbehave --example crash
 	$(CARGO) test --package da-node --test it -- --ignored --test-threads=1 faults::
 
+.PHONY: test-celestia
+test-celestia: install-deps ## Try the gateway with Celestia's own Rust client
+	$(CARGO) test --package gateway-tests
+
 .PHONY: lint
 lint: install-deps ## Check format, clippy, documentation, dependency directions and licences
 	$(CARGO) fmt --all --check
