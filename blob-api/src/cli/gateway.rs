@@ -114,6 +114,8 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<End> {
         "token",
         if token.is_some() { token_file } else { "none: any program here may spend".into() },
     ));
+    // Whoever has read where the doors are may stop the gateway from then on.
+    let stop_asked = stop_asked()?;
     output::print_fields(&fields)?;
 
     let (stop, stopping) = watch::channel(false);
@@ -126,7 +128,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<End> {
         serving.spawn(serve_door(listener, door, token.clone(), stopped));
     }
     tokio::select! {
-        asked = stop_asked() => asked?,
+        () = stop_asked => {}
         Some(ended) = serving.join_next() => bail!("a door closed: {ended:?}"),
     }
     gateway.stop();
@@ -152,17 +154,22 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Waits for Ctrl-C, or for what a process manager sends.
-async fn stop_asked() -> Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
+/// Listens from now on; what it gives waits for Ctrl-C, or for what a process manager sends.
+#[cfg(unix)]
+fn stop_asked() -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
         tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
-            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    Ok(tokio::signal::ctrl_c().await?)
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_asked() -> Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
 }
