@@ -177,7 +177,8 @@ impl Draft {
         &self.square
     }
 
-    /// The block after `parent`, whose state it was drafted on; its time is `now`, or just after the previous header's if that is later.
+    /// The block after `parent`, whose state it was drafted on; its time is `now`, or just after the previous header's
+    /// if that is later.
     pub fn seal(self, genesis: &Genesis, parent: &Parent, now: Time) -> Result<ValidBlock, BlockError> {
         if self.applied.update.version != parent.next_height() {
             return Err(BlockError::Header("height"));

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! An account is one validator at most, its operator. One that contradicted itself (see [`Evidence`](crate::Evidence))
-//! loses part of its stake and its place for good: its key is never taken again. A validator whose stake is gone keeps its keys until the last of
-//! its unbonding is paid out, so that what it signed can still be held against it.
+//! loses part of its stake and its place for good: its key is never taken again. A validator whose stake is gone keeps
+//! its keys until the last of its unbonding is paid out, so that what it signed can still be held against it.
 
 use tendermint::{
     account,

@@ -61,7 +61,7 @@ pub(crate) struct Reporter {
     node: Arc<Node>,
     fetcher: Arc<Fetcher>,
     operator: SecretKey,
-    /// Until which height a report of this evidence may be included.
+    /// Until which height a report of the validator with this consensus key may be included.
     reported: HashMap<[u8; 32], Height>,
 }
 
@@ -85,20 +85,21 @@ impl Reporter {
 
     async fn report_all(&mut self) -> Result<(), StoreError> {
         let next = self.node.head().next_height();
-        for (id, evidence) in self.node.store.evidence()? {
-            if self.reported.get(&id).is_some_and(|until| next <= *until) {
+        for evidence in self.node.store.evidence()? {
+            let key = evidence.validator;
+            if self.reported.get(&key).is_some_and(|until| next <= *until) {
                 continue;
             }
-            let validator = hex::encode(evidence.validator);
-            match self.report(id, evidence, next).await {
+            let validator = hex::encode(key);
+            match self.report(evidence, next).await {
                 Ok(()) => {
                     tracing::warn!(validator, "reported a validator that contradicted itself");
-                    self.reported.insert(id, next + VALID_FOR);
+                    self.reported.insert(key, next + VALID_FOR);
                 }
                 Err(ReportError::Node(NodeError::Store(error))) => return Err(error),
                 Err(ReportError::Ledger(LedgerError::Evidence(_) | LedgerError::Staking(_))) => {
-                    self.node.store.drop_evidence(&id)?;
-                    self.reported.remove(&id);
+                    self.node.store.drop_evidence(&key)?;
+                    self.reported.remove(&key);
                 }
                 Err(error) => tracing::debug!(validator, %error, "a contradiction is not reported yet"),
             }
@@ -106,8 +107,8 @@ impl Reporter {
         Ok(())
     }
 
-    async fn report(&self, id: [u8; 32], evidence: Evidence, next: Height) -> Result<(), ReportError> {
-        let transaction = self.transaction(id, evidence, next)?;
+    async fn report(&self, evidence: Evidence, next: Height) -> Result<(), ReportError> {
+        let transaction = self.transaction(evidence, next)?;
         let ledger = Ledger::new(self.node.state(), &self.node.genesis).map_err(StoreError::from)?;
         ledger.check(&transaction)?;
         let candidate = Candidate::new(Arc::new(transaction), Vec::new())
@@ -122,15 +123,12 @@ impl Reporter {
         Ok(())
     }
 
-    fn transaction(
-        &self,
-        id: [u8; 32],
-        evidence: Evidence,
-        next: Height,
-    ) -> Result<VerifiedTransaction, ReportError> {
+    fn transaction(&self, evidence: Evidence, next: Height) -> Result<VerifiedTransaction, ReportError> {
         let base_fee = self.node.base_fee().map_err(StoreError::from)?;
         let mut salt = [0; 16];
-        salt.copy_from_slice(&erasure::sha256(&[&id[..], &next.to_be_bytes()].concat())[..16]);
+        salt.copy_from_slice(
+            &erasure::sha256(&[&evidence.validator[..], &next.to_be_bytes()].concat())[..16],
+        );
         let payload = Payload {
             sender: self.operator.address(),
             salt,

@@ -129,10 +129,10 @@ impl Serve {
         let mut all = Vec::new();
         for commitment in commitments {
             let blob = self.0.pool.body(commitment).ok_or(Refusal::NotFound)?;
-            all.extend_from_slice(blob.bytes());
-            if all.len() as u64 > MAX_BODIES_BYTES {
+            if (all.len() + blob.bytes().len()) as u64 > MAX_BODIES_BYTES {
                 return Err(Refusal::Malformed);
             }
+            all.extend_from_slice(blob.bytes());
         }
         Ok(all.into())
     }

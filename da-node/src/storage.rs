@@ -20,6 +20,7 @@
 //! | `candidates` | height ‖ header hash | a block this node voted for; its square is in `squares` |
 //! | `frauds` | proof hash | height ‖ header hash ‖ accusation (see `chain::Accusation`) |
 //! | `judged` | height | empty; present once the operator goes on in spite of that block's proof |
+//! | `evidence` | consensus key | one contradiction of that validator, until the ledger needs it no more |
 //!
 //! Squares and state are dropped with age, see `pruning`; all else stays. Heights are u64 BE. A block, its commit,
 //! its state and its indexes are one synced batch: after a crash all of it is there or none. A write that fails is an

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Nothing is checked before the transaction is there; then each body is checked against its header as if it had come
-//! along. Pieces live in memory, within a limit for all of them together, in which each
-//! body counts 4,096 more than its bytes, and are dropped when they are not continued.
+//! along. Pieces live in memory, within a limit for all of them together, in which each body counts 4,096 more than its
+//! bytes, and are dropped when they are not continued.
 
 use std::{
     collections::HashMap,

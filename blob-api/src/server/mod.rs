@@ -61,7 +61,8 @@ pub struct Config {
     pub wait_limit: Duration,
     /// Streams of namespaces, states and prices at once. Too low: followers see 429. Default 1,024.
     pub concurrent_followers: usize,
-    /// Bytes of unfinished uploads held in memory, 4,096 more for each. Too low: uploads in pieces see 503. Default 64 MiB.
+    /// Bytes of unfinished uploads held in memory, 4,096 more for each. Too low: uploads in pieces see 503. Default
+    /// 64 MiB.
     pub upload_bytes: u64,
     /// What `/v1/operator/…` asks for; without it, that is closed. Default none.
     pub operator_token: Option<String>,

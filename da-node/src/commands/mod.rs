@@ -99,7 +99,8 @@ enum Command {
     Unbond(stake::Args),
     /// Look for what would keep a node from working: settings, keys, disk, clock, ports, peers
     ///
-    /// Changes nothing but for a file that it writes and removes; says what to do about what it finds. Exit code 1 if something must be mended.
+    /// Changes nothing but for a file that it writes and removes; says what to do about what it finds. Exit code 1 if
+    /// something must be mended.
     Doctor(doctor::Args),
 }
 
@@ -109,10 +110,13 @@ pub fn main() -> ExitCode {
     let logged = match cli.command {
         Command::Demo(_) | Command::Devnet(_) => "error",
         Command::Dev(_) => LOGGED_ALONE,
-        Command::Init(_) | Command::Run(_) | Command::Keys(_) | Command::Resume(_) | Command::Doctor(_) => {
-            LOGGED
-        }
-        Command::Bond(_) | Command::Unbond(_) => LOGGED,
+        Command::Init(_)
+        | Command::Run(_)
+        | Command::Keys(_)
+        | Command::Resume(_)
+        | Command::Bond(_)
+        | Command::Unbond(_)
+        | Command::Doctor(_) => LOGGED,
     };
     start_logs(cli.log_json, logged);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,37 +1,31 @@
-//! Contradictions of validators that the ledger has to hear of.
+//! Contradictions of validators that the ledger has to hear of: one of each validator, which is slashed once.
 
 use chain::Evidence;
-use erasure::sha256;
 use rocksdb::WriteBatch;
 
-use super::{Store, StoreError, number};
+use super::{Store, StoreError};
 
 impl Store {
     /// Keeps what was seen; on return it is on disk.
     pub(crate) fn put_evidence(&self, found: &[Evidence]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         for evidence in found {
-            let bytes = evidence.encode();
-            batch.put_cf(self.family("evidence")?, sha256(&bytes), bytes);
+            batch.put_cf(self.family("evidence")?, evidence.validator, evidence.encode());
         }
         self.write(batch)
     }
 
-    /// All that was kept and not dropped, by the hash of its bytes.
-    pub(crate) fn evidence(&self) -> Result<Vec<([u8; 32], Evidence)>, StoreError> {
+    /// All that was kept and not dropped.
+    pub(crate) fn evidence(&self) -> Result<Vec<Evidence>, StoreError> {
         self.scan("evidence", &[])?
-            .map(|record| {
-                let (key, value) = record?;
-                let evidence = Evidence::decode(&value).map_err(|_| StoreError::Corrupt("evidence"))?;
-                Ok((number(&key, 0, "evidence")?, evidence))
-            })
+            .map(|record| Evidence::decode(&record?.1).map_err(|_| StoreError::Corrupt("evidence")))
             .collect()
     }
 
-    /// Forgets what the ledger needs no more.
-    pub(crate) fn drop_evidence(&self, id: &[u8; 32]) -> Result<(), StoreError> {
+    /// Forgets what the ledger needs no more of the validator with this consensus key.
+    pub(crate) fn drop_evidence(&self, validator: &[u8; 32]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
-        batch.delete_cf(self.family("evidence")?, id);
+        batch.delete_cf(self.family("evidence")?, validator);
         self.write(batch)
     }
 }

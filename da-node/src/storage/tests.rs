@@ -118,14 +118,43 @@ fn evidence_is_kept_until_it_is_dropped() {
         second: message(2),
     };
     store.put_evidence(&[evidence(1), evidence(2)]).unwrap();
-    store.put_evidence(&[evidence(2)]).unwrap();
+    let later = Evidence { height: 2, ..evidence(2) };
+    store.put_evidence(std::slice::from_ref(&later)).unwrap();
     drop(store);
     let store = Store::open(dir.path(), &chain.genesis).unwrap();
-    let mut kept = store.evidence().unwrap();
-    kept.sort_by_key(|(_, evidence)| evidence.validator);
-    assert_eq!(kept.iter().map(|(_, kept)| kept.clone()).collect::<Vec<_>>(), [evidence(1), evidence(2)]);
-    store.drop_evidence(&kept[0].0).unwrap();
-    assert_eq!(store.evidence().unwrap(), [kept.remove(1)]);
+    assert_eq!(store.evidence().unwrap(), [evidence(1), later.clone()], "one of each validator");
+    store.drop_evidence(&evidence(1).validator).unwrap();
+    assert_eq!(store.evidence().unwrap(), [later]);
+}
+
+#[test]
+fn a_write_that_was_torn_off_takes_nothing_else_away() {
+    let (dir, chain, store, ..) = with_a_block();
+    let whole = read(&store).unwrap();
+    store.put_undecided(2, &[7; 1_000]).unwrap();
+    drop(store);
+    let is_log = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".log");
+    let names = || std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let log = names().find(is_log).unwrap();
+    let bytes = std::fs::read(dir.path().join(&log)).unwrap();
+    for torn in [1, 500, 900, 1_100] {
+        let copy = tempfile::tempdir().unwrap();
+        for name in names() {
+            std::fs::copy(dir.path().join(&name), copy.path().join(&name)).unwrap();
+        }
+        std::fs::write(copy.path().join(&log), &bytes[..bytes.len() - torn]).unwrap();
+        let store = Store::open(copy.path(), &chain.genesis).unwrap();
+        assert!(store.undecided(2).unwrap().is_empty(), "{torn} bytes less are not all of it");
+        if torn < 1_000 {
+            assert_eq!(read(&store).unwrap(), whole);
+        } else {
+            // Into the block before: none of it is there.
+            assert_eq!(
+                (store.tip().unwrap(), store.block_bytes(1).unwrap(), store.commit(1).unwrap()),
+                (0, None, None)
+            );
+        }
+    }
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -75,6 +77,53 @@ fn the_doctor_says_what_to_do() {
     let found = json.as_array().unwrap().iter().find(|finding| finding["check"] == "signatures").unwrap();
     assert_eq!(found["grade"], "fail");
     assert!(found["remedy"].as_str().unwrap().contains("engine/signed"));
+}
+
+/// Takes one request of `listener`, answers with `status`, gives its path and its JSON.
+fn take(listener: &TcpListener, status: &str) -> (String, serde_json::Value) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut lines = reader.by_ref().lines().map(Result::unwrap);
+    let path = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();
+    let headers: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    let length =
+        headers.iter().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+    (path, serde_json::from_slice(&body).unwrap())
+}
+
+#[test]
+fn a_webhook_hears_of_a_low_balance_even_if_it_fails_at_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("node");
+    fast_validator(&home);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = fs::read_to_string(home.join("node.toml")).unwrap();
+    let account = format!("0x{}", "07".repeat(20));
+    let alarms = format!(
+        "[alarms]\nwebhook = \"http://{}/weft\"\n[[alarms.watch]]\naccount = \"{account}\"\nbalance_below = 5\n",
+        listener.local_addr().unwrap()
+    );
+    let (before, _) = settings.split_once("[alarms]").unwrap();
+    fs::write(home.join("node.toml"), before.to_owned() + &alarms).unwrap();
+    let mut node = Command::new(env!("CARGO_BIN_EXE_da-node"))
+        .args(["run", "--home", home.to_str().unwrap()])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let told = [take(&listener, "500 Internal Server Error"), take(&listener, "200 OK")];
+    node.kill().unwrap();
+    node.wait().unwrap();
+    assert_eq!(told[0], told[1]);
+    let (path, alarm) = &told[0];
+    assert_eq!(
+        (path.as_str(), &alarm["alarm"], &alarm["raised"]),
+        ("/weft", &"balance_low".into(), &true.into())
+    );
+    assert_eq!((alarm["subject"].as_str(), alarm["chain_id"].as_str()), (Some(&*account), Some("weft-halt")));
+    assert!(alarm["message"].as_str().unwrap().contains("has 0 nano, below 5"), "{alarm}");
 }
 
 #[test]

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use chain::{HeaderHint, VerifiedHeader};
+use chain::{HeaderError, HeaderHint, VerifiedHeader};
 use network::{Gossip, Kind, Offence, PeerId, PeerInfo};
 
 use super::{Done, Worker};
@@ -335,7 +335,14 @@ impl Worker {
             Err(error) => {
                 self.step_at = self.now().after(self.args.config.poll_after);
                 self.stalls(peer);
-                self.header_failed(&error).await;
+                // A peer with another predecessor may follow another signed chain: then that is what counts.
+                if matches!(&error, FollowError::Header { error: HeaderError::NotThePredecessor { .. }, .. })
+                    && self.suspect_fork(peer)
+                {
+                    self.emit(Event::HeaderFailed { reason: error.to_string() });
+                } else {
+                    self.header_failed(&error).await;
+                }
             }
         }
         if gap.cursor.height() > gap.floor {

@@ -71,6 +71,18 @@ impl Worker {
         }
     }
 
+    /// Compares the trusted header with that of a peer, unless another one is suspected already; says whether it does.
+    pub(super) fn suspect_fork(&mut self, peer: PeerId) -> bool {
+        let Some((agreed, ours)) = self.agreed.clone().zip(self.args.trusted.clone()) else {
+            return false;
+        };
+        if self.suspecting || agreed.height() >= ours.height() {
+            return false;
+        }
+        self.compare(agreed, ours, vec![peer], true);
+        true
+    }
+
     fn compare(
         &mut self,
         agreed: VerifiedHeader,
@@ -96,7 +108,7 @@ impl Worker {
         for (witness, answer) in answers {
             match answer {
                 Ok(Compared::Same | Compared::Nothing) if hinted => {
-                    let reason = format!("it hinted at another header {} and did not have it", ours.height());
+                    let reason = format!("it spoke of another header {} and did not have it", ours.height());
                     self.drop_peer(witness, Offence::BadGossip, reason).await;
                 }
                 Ok(Compared::Same) => {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chain::NetworkConfig;
 use light_client::Status;
@@ -10,7 +10,7 @@ use network::Multiaddr;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::node::within;
+use crate::node::{LIMIT, within};
 
 pub(crate) const LIGHT_CLIENT: &str = env!("CARGO_BIN_EXE_light-client");
 
@@ -60,16 +60,15 @@ impl Process {
 
     /// Asks for the status until it is as wanted.
     pub(crate) async fn until(&self, wanted: impl Fn(&Status) -> bool) -> Status {
-        within(async {
-            loop {
-                let status = self.status().await;
-                if wanted(&status) {
-                    return status;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let status = self.status().await;
+            if wanted(&status) {
+                return status;
             }
-        })
-        .await
+            assert!(Instant::now() < deadline, "not as wanted within {LIMIT:?}: {status:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// A counter of the process, by its name in `/metrics`.
