@@ -56,9 +56,10 @@ lint: install-deps ## Check format, clippy, documentation, dependency directions
 	else echo "cargo-deny is not installed: licences not checked (cargo install cargo-deny)"; fi
 
 .PHONY: bench
-bench: build ## Measure a commit of an 8 MiB square, a block's state transition and the sampling question
+bench: build ## Measure a commit of an 8 MiB square, a block's state transition, certificates and the sampling question
 	$(CARGO) run --package erasure --example commit_speed
 	$(CARGO) run --package chain --example transition_speed
+	$(CARGO) run --package chain --example certificate_speed
 	$(BIN)/sim sampling
 
 .PHONY: bench-gateway

@@ -5,8 +5,8 @@ use std::{convert::Infallible, ops::Range, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chain::{
-    Address, Amount, BlobHeader, Height, LightBlock, Outcome, Parameters, StateKey, StateProof, Submission,
-    Transaction, TxId, TxStatus,
+    Address, Amount, Attesters, BlobHeader, Certificate, Height, LightBlock, Outcome, Parameters, StateKey,
+    StateProof, Submission, Transaction, TxId, TxStatus,
 };
 use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof, RangeProof};
 use tendermint::Time;
@@ -96,6 +96,15 @@ pub struct StateAnswer {
     pub value: Option<Vec<u8>>,
     /// That this is it.
     pub proof: StateProof,
+}
+
+/// A certificate, and those who made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateAnswer {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The attesters of its epoch.
+    pub attesters: Attesters,
 }
 
 /// What a node knows of one transaction.
@@ -211,6 +220,15 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The header at `height`, or the latest, with its commit and validators.
     async fn light_block(&self, height: Option<Height>) -> Found<LightBlock>;
+
+    /// The certificate at `height`, or the latest, and its attesters.
+    async fn certificate(&self, height: Option<Height>) -> Found<CertificateAnswer>;
+
+    /// The attesters that certificates of this chain name by this hash.
+    async fn attesters(&self, hash: [u8; 32]) -> Found<Attesters>;
+
+    /// The data roots of these heights, from the first on as many as there are blocks.
+    async fn data_roots(&self, heights: Range<Height>) -> Found<Vec<[u8; 32]>>;
 
     /// The earliest blob of this name that the node knows; one whose bytes it keeps, if there is one.
     async fn find(&self, name: &BlobName) -> Found<BlobLocation>;

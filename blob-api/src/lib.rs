@@ -22,18 +22,19 @@ mod server;
 mod submit_error;
 mod why;
 mod wire;
+mod wire_certificate;
 mod wire_operator;
 mod wire_state;
 
 pub use archive::{Archive, ArchiveError, ArchiveScope, ArchivedHeight};
 pub use backend::{
-    AccountState, Backend, BlobLocation, FaucetError, Found, Info, MarketBlock, NamespaceAnswer, NodeStatus,
-    PriceState, StateAnswer, TransactionBlobs, TxRecord,
+    AccountState, Backend, BlobLocation, CertificateAnswer, FaucetError, Found, Info, MarketBlock,
+    NamespaceAnswer, NodeStatus, PriceState, StateAnswer, TransactionBlobs, TxRecord,
 };
 pub use client::{
     Attempt, Client, ClientError, Exported, Lookup, NewBlob, Prepared, Progress, ProofKind, Receipt,
-    RejectedNode, Reserve, SubmitOptions, VerifiedBlob, VerifiedEntryAt, VerifiedList, VerifiedPart,
-    VerifiedState, read_network,
+    RejectedNode, Reserve, SubmitOptions, VerifiedBlob, VerifiedCertificate, VerifiedEntryAt, VerifiedList,
+    VerifiedPart, VerifiedState, read_network,
 };
 pub use gateway::{
     Gateway, GatewayConfig, Spending, SpendingCap, SpendingError, Token, TokenError, serve_door,
@@ -50,6 +51,7 @@ pub use wire::{
     QuoteBody, QuoteRequest, RangeBody, SharesBody, StatusBody, SubmittedBody, TxBlobsBody, TxBody,
     UploadBody,
 };
+pub use wire_certificate::{AttesterBody, AttestersBody, CertificateBody, EvmCertificateBody, HistoryBody};
 pub use wire_operator::{AlarmBody, OperatorBody, PoolAccountBody, PoolBody};
 pub use wire_state::{ReservationBody, ReservationDetail, StateBody};
 

@@ -312,7 +312,12 @@ fn apply<S: StateStore>(
         });
     }
     let placement = place_blobs(genesis, &transaction_blob, transactions.iter().map(|t| t.transaction()))?;
-    Ok(Applied { transaction_blob, placement, update: ledger.finish(parent.time(genesis))?, receipts })
+    Ok(Applied {
+        transaction_blob,
+        placement,
+        update: ledger.finish(parent.last.as_ref().map(|last| &last.header))?,
+        receipts,
+    })
 }
 
 impl Applied {

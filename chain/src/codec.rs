@@ -6,7 +6,9 @@ use prost::Message;
 
 use crate::{
     address::Address,
-    evidence::{Evidence, SignedStep, Step},
+    bls::{AttestationKey, AttestationSignature},
+    certificate::AttestationData,
+    evidence::{DoubleAttestation, Equivocation, Evidence, SignedStep, Step},
     reservation::ReservationId,
     staking::ValidatorKeys,
     transaction::{Action, BlobHeader, KzgOpening, Payload, Submission, Transaction},
@@ -164,6 +166,20 @@ struct EvidenceMessage {
     first: Option<SignedStepMessage>,
     #[prost(message, optional, tag = "6")]
     second: Option<SignedStepMessage>,
+    /// Alone, without the fields above.
+    #[prost(message, optional, tag = "7")]
+    double_attestation: Option<DoubleAttestationMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DoubleAttestationMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    validator: Vec<u8>,
+    /// What was signed ‖ the signature.
+    #[prost(bytes = "vec", tag = "2")]
+    first: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    second: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -281,6 +297,20 @@ fn action_message(action: &Action) -> ActionMessage {
 }
 
 fn evidence_message(evidence: &Evidence) -> EvidenceMessage {
+    let evidence = match evidence {
+        Evidence::Equivocation(evidence) => evidence,
+        Evidence::DoubleAttestation(double) => {
+            let signed = |(data, signature): &(AttestationData, AttestationSignature)| {
+                [&data.encode()[..], &signature.to_bytes()].concat()
+            };
+            let double_attestation = Some(DoubleAttestationMessage {
+                validator: double.validator.as_bytes().to_vec(),
+                first: signed(&double.first),
+                second: signed(&double.second),
+            });
+            return EvidenceMessage { double_attestation, ..Default::default() };
+        }
+    };
     let signed = |message: &SignedStep| {
         let (header, time) = message.block.unzip();
         SignedStepMessage {
@@ -298,6 +328,7 @@ fn evidence_message(evidence: &Evidence) -> EvidenceMessage {
         round: evidence.round,
         first: Some(signed(&evidence.first)),
         second: Some(signed(&evidence.second)),
+        double_attestation: None,
     }
 }
 
@@ -313,7 +344,27 @@ pub(crate) fn decode_evidence_bytes(bytes: &[u8]) -> Result<Evidence, DecodeErro
     Ok(evidence)
 }
 
+fn decode_double(message: &DoubleAttestationMessage) -> Result<DoubleAttestation, DecodeError> {
+    let refused =
+        |field, error: &dyn std::fmt::Display| DecodeError::Field { field, reason: error.to_string() };
+    let signed = |field, bytes: &[u8]| {
+        let short = DecodeError::Length { field, expected: 224, got: bytes.len() };
+        let (data, signature) = bytes.split_at_checked(176).ok_or(short)?;
+        let signature = AttestationSignature::from_bytes(&fixed(field, signature)?);
+        Ok::<_, DecodeError>((AttestationData::decode(data)?, signature.map_err(|e| refused(field, &e))?))
+    };
+    let key = AttestationKey::from_bytes(fixed("evidence.validator", &message.validator)?);
+    Ok(DoubleAttestation {
+        validator: key.map_err(|error| refused("evidence.validator", &error))?,
+        first: signed("evidence.first", &message.first)?,
+        second: signed("evidence.second", &message.second)?,
+    })
+}
+
 fn decode_evidence(message: &EvidenceMessage) -> Result<Evidence, DecodeError> {
+    if let Some(double) = &message.double_attestation {
+        return decode_double(double).map(Evidence::DoubleAttestation);
+    }
     let signed = |field: &'static str, message: &Option<SignedStepMessage>| {
         let message = message.as_ref().ok_or(DecodeError::Missing(field))?;
         let time = || {
@@ -331,14 +382,14 @@ fn decode_evidence(message: &EvidenceMessage) -> Result<Evidence, DecodeError> {
         field: "evidence.step",
         reason: format!("must be 1 (prevote), 2 (precommit) or 32 (proposal), got {}", message.step),
     })?;
-    Ok(Evidence {
+    Ok(Evidence::Equivocation(Equivocation {
         validator: fixed("evidence.validator", &message.validator)?,
         step,
         height: message.height,
         round: message.round,
         first: signed("evidence.first", &message.first)?,
         second: signed("evidence.second", &message.second)?,
-    })
+    }))
 }
 
 fn decode_action(message: ActionMessage) -> Result<Action, DecodeError> {

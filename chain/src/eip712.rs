@@ -33,15 +33,21 @@ const EVIDENCE_TYPE: &str = "Evidence(address sender,bytes16 salt,uint64 validUn
 /// The chain that a signature is for: chain id and genesis hash, folded into EIP-712's separator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Domain {
+    chain: [u8; 32],
     separator: [u8; 32],
 }
 
 impl Domain {
     /// The domain of the chain `chain_id` that began with the genesis of this hash.
     pub fn new(chain_id: &str, genesis_hash: &[u8; 32]) -> Self {
-        let salt = keccak256(&[b"weft/chain/1", &genesis_hash[..], chain_id.as_bytes()].concat());
-        let separator = Words::of_type(DOMAIN_TYPE).bytes(b"Weft").bytes(b"1").word(salt).hash();
-        Self { separator }
+        let chain = keccak256(&[b"weft/chain/1", &genesis_hash[..], chain_id.as_bytes()].concat());
+        let separator = Words::of_type(DOMAIN_TYPE).bytes(b"Weft").bytes(b"1").word(chain).hash();
+        Self { chain, separator }
+    }
+
+    /// keccak-256 of chain id and genesis hash: EIP-712's salt, and the chain in certificates.
+    pub fn chain(&self) -> &[u8; 32] {
+        &self.chain
     }
 
     /// EIP-712's domain separator.

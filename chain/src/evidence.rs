@@ -1,11 +1,11 @@
-//! Evidence that a validator contradicted itself: two messages of one height, round and step, signed with one key, for
-//! different blocks.
+//! Evidence that a validator contradicted itself: two messages of one height, round and step, signed with one consensus
+//! key, for different blocks; or two attestations of one height, signed with one attestation key.
 //!
 //! It is checked from the signatures alone. An honest validator keeps a durable record of what it signed and never
 //! signs two such messages, so there is no excuse and no time limit: whoever has stake when the evidence is included
 //! loses a part of it and its place, once, whoever reports.
 //!
-//! Messages are Tendermint's canonical votes and proposals, as the consensus engine signs them: a vote's timestamp is
+//! Messages of consensus are Tendermint's canonical votes and proposals, as the consensus engine signs them: a vote's timestamp is
 //! the block's time, the epoch's for nil; the part set is one part whose hash follows from the header's.
 
 use erasure::sha256;
@@ -18,7 +18,14 @@ use tendermint_proto::v0_38::types::{
     CanonicalBlockId, CanonicalPartSetHeader, CanonicalProposal, CanonicalVote, SignedMsgType,
 };
 
-use crate::{Height, codec};
+use crate::{
+    Height,
+    bls::{AttestationKey, AttestationSignature},
+    certificate::{AttestationData, check_attested},
+    codec,
+    eip712::Domain,
+    genesis::Genesis,
+};
 
 /// Separates the part set hash from every other hash of a header hash.
 const PART_SET_DOMAIN: &[u8] = b"weft/part-set/1";
@@ -53,9 +60,93 @@ pub struct SignedStep {
     pub signature: [u8; 64],
 }
 
-/// Two messages that contradict each other.
+/// Two messages of one validator that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
+#[expect(clippy::large_enum_variant, reason = "rare, and never many at once")]
+pub enum Evidence {
+    /// Of consensus.
+    Equivocation(Equivocation),
+    /// Attestations.
+    DoubleAttestation(DoubleAttestation),
+}
+
+/// The key that contradicted itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Culprit {
+    /// ed25519, of the votes.
+    Consensus([u8; 32]),
+    /// BLS12-381, of the attestations.
+    Attestation(AttestationKey),
+}
+
+impl Culprit {
+    /// The key's bytes: 32 or 96.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Consensus(key) => key,
+            Self::Attestation(key) => key.as_bytes(),
+        }
+    }
+}
+
+impl Evidence {
+    /// Who contradicted itself.
+    pub fn culprit(&self) -> Culprit {
+        match self {
+            Self::Equivocation(equivocation) => Culprit::Consensus(equivocation.validator),
+            Self::DoubleAttestation(double) => Culprit::Attestation(double.validator),
+        }
+    }
+
+    /// The messages contradict each other and are signed with the key on this chain.
+    pub fn check(&self, genesis: &Genesis) -> Result<(), EvidenceError> {
+        match self {
+            Self::Equivocation(equivocation) => equivocation.check(&genesis.chain_id),
+            Self::DoubleAttestation(double) => double.check(&genesis.domain()),
+        }
+    }
+
+    /// Canonical protobuf bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode_evidence(self)
+    }
+
+    /// Reads what [`Self::encode`] wrote, and nothing else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, codec::DecodeError> {
+        codec::decode_evidence_bytes(bytes)
+    }
+}
+
+/// Two attestations of one height.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoubleAttestation {
+    /// The attestation key that signed both.
+    pub validator: AttestationKey,
+    /// The one, with its signature.
+    pub first: (AttestationData, AttestationSignature),
+    /// The other.
+    pub second: (AttestationData, AttestationSignature),
+}
+
+impl DoubleAttestation {
+    /// Both are of one height, say different things, and are signed with the key on the chain of `domain`.
+    pub fn check(&self, domain: &Domain) -> Result<(), EvidenceError> {
+        let [(first, _), (second, _)] = [&self.first, &self.second];
+        if first.height == 0 || first.height != second.height {
+            return Err(EvidenceError::Malformed);
+        }
+        if first == second {
+            return Err(EvidenceError::SameBlock);
+        }
+        [&self.first, &self.second].into_iter().try_for_each(|(data, signature)| {
+            check_attested(&self.validator, data, signature, domain).map_err(|_| EvidenceError::Signature)
+        })
+    }
+}
+
+/// Two messages of consensus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Equivocation {
     /// The consensus key that signed both.
     pub validator: [u8; 32],
     /// What was signed twice.
@@ -70,17 +161,7 @@ pub struct Evidence {
     pub second: SignedStep,
 }
 
-impl Evidence {
-    /// Canonical protobuf bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        codec::encode_evidence(self)
-    }
-
-    /// Reads what [`Self::encode`] wrote, and nothing else.
-    pub fn decode(bytes: &[u8]) -> Result<Self, codec::DecodeError> {
-        codec::decode_evidence_bytes(bytes)
-    }
-
+impl Equivocation {
     /// The canonical bytes that `message` is a signature over, on the chain with this id.
     pub fn sign_bytes(&self, message: &SignedStep, chain_id: &str) -> Vec<u8> {
         let height = i64::try_from(self.height).unwrap_or(i64::MAX);
@@ -147,11 +228,11 @@ impl Evidence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvidenceError {
-    /// A proposal for nil, a vote with a proof-of-lock round, or no height.
+    /// A proposal for nil, a vote with a proof-of-lock round, no height, or two heights.
     #[error("evidence: no validator signs such messages")]
     Malformed,
     /// Signing one thing twice is no contradiction.
-    #[error("evidence: both messages name the same block")]
+    #[error("evidence: both messages say the same")]
     SameBlock,
     /// Not both are the key's, for this chain.
     #[error("evidence: the key did not sign both messages on this chain")]

@@ -22,6 +22,9 @@ const CHAIN_ID_CHARS: usize = 50;
 /// The most that `validators_limit` may be: every block reads the sets, and carries a signature of each member.
 const VALIDATORS_LIMIT_MAX: u32 = 1_000;
 
+/// The most that `epoch_heights` may be: one certificate covers them all, and attesters keep their place for as long.
+const EPOCH_HEIGHTS_MAX: u64 = 65_536;
+
 /// The rules' numbers, the same for every node of a chain. Times in the unit that the name says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -53,6 +56,8 @@ pub struct Parameters {
     /// Share of its stake, bonded and unbonding, that a validator loses for contradicting itself, in percent; 0 turns
     /// slashing off. A twentieth of what is lost goes to whoever reports it, the rest is burned.
     pub slash_percent: u8,
+    /// Heights for which the same validators attest: at least 2. The next ones are fixed in the middle.
+    pub epoch_heights: u64,
     /// Share of the base fee that is burned, in percent; the rest goes to the validators by stake.
     pub burn_percent: u8,
 }
@@ -74,6 +79,7 @@ impl Default for Parameters {
             validators_limit: 100,
             minimum_stake: 10 * NANO_PER_WEFT,
             slash_percent: 5,
+            epoch_heights: 4_096,
             burn_percent: 50,
         }
     }
@@ -125,6 +131,10 @@ impl Parameters {
         if self.validators_limit > VALIDATORS_LIMIT_MAX {
             let reason = format!("must be 1 to {VALIDATORS_LIMIT_MAX}, got {}", self.validators_limit);
             return bad("parameters.validators_limit", reason);
+        }
+        if !(2..=EPOCH_HEIGHTS_MAX).contains(&self.epoch_heights) {
+            let reason = format!("must be 2 to {EPOCH_HEIGHTS_MAX}, got {}", self.epoch_heights);
+            return bad("parameters.epoch_heights", reason);
         }
         for (field, value) in
             [("parameters.burn_percent", self.burn_percent), ("parameters.slash_percent", self.slash_percent)]

@@ -14,6 +14,7 @@ use tendermint_proto::v0_38::types as raw;
 
 use crate::{
     Height,
+    certificate::{Certificate, Certified},
     codec::{DecodeError, fixed},
     genesis::Checkpoint,
 };
@@ -48,6 +49,17 @@ impl LightBlock {
     /// The header's height.
     pub fn height(&self) -> Height {
         self.signed_header.header.height.value()
+    }
+
+    /// The same without the signatures of its commit, for readers who have a certificate instead.
+    pub fn without_commit(mut self) -> Self {
+        self.signed_header.commit.signatures.clear();
+        self
+    }
+
+    /// Whether signatures come with it.
+    pub fn has_commit(&self) -> bool {
+        !self.signed_header.commit.signatures.is_empty()
     }
 
     /// Protobuf: Tendermint's `SignedHeader` in field 1, its `ValidatorSet` in 2 and, where it changes, in 3.
@@ -124,6 +136,34 @@ impl LightBlock {
             ));
         }
         Ok(())
+    }
+}
+
+/// A header without its commit, and the certificate that stands in for it; nothing has been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertifiedBlock {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The header and its validator sets, without signatures.
+    pub block: LightBlock,
+}
+
+impl CertifiedBlock {
+    /// certificate's length: u16 BE ‖ certificate ‖ [`LightBlock::encode_for`] a reader that has the set `known`.
+    pub fn encode_for(&self, known: Option<&[u8; 32]>) -> Vec<u8> {
+        let certificate = self.certificate.encode();
+        let block = known.map_or_else(|| self.block.encode(), |known| self.block.encode_for(known));
+        [&(certificate.len() as u16).to_be_bytes()[..], &certificate, &block].concat()
+    }
+
+    /// Reads what [`Self::encode_for`] wrote.
+    pub fn decode_for(bytes: &[u8], known: &validator::Set) -> Result<Self, DecodeError> {
+        let short = || DecodeError::Length { field: "certified", expected: 2, got: bytes.len() };
+        let (len, rest) = bytes.split_first_chunk::<2>().ok_or_else(short)?;
+        let (certificate, block) =
+            rest.split_at_checked(u16::from_be_bytes(*len).into()).ok_or_else(short)?;
+        let block = LightBlock::decode_for(block, known)?.without_commit();
+        Ok(Self { certificate: Certificate::decode(certificate)?, block })
     }
 }
 
@@ -230,6 +270,31 @@ impl VerifiedHeader {
         }
     }
 
+    /// A later header for which a certificate vouches: the caller trusts the attesters that it was verified with,
+    /// because a header that it trusts commits to them. Of the light block's commit nothing is kept.
+    pub fn certified(
+        &self,
+        block: LightBlock,
+        certified: &Certified,
+        now: Time,
+        options: &TrustOptions,
+    ) -> Result<Self, HeaderError> {
+        let (trusted, header) = (&self.block.signed_header.header, &block.signed_header.header);
+        check_age(trusted.time, now, options)?;
+        let invalid = |reason: &str| Err(HeaderError::Invalid(reason.into()));
+        if header.hash() != Hash::Sha256(certified.data().header) {
+            return invalid("the certificate is for another header");
+        }
+        if block.height() <= self.height() || header.time <= trusted.time {
+            return invalid("the header is not later than the trusted one");
+        }
+        if (now + options.clock_drift).is_ok_and(|latest| header.time > latest) {
+            return invalid("the header is of the future");
+        }
+        block.check_sets()?;
+        Self::new(block.without_commit())
+    }
+
     /// The header just before, which this one names by its hash.
     pub fn step_back(&self, block: LightBlock) -> Result<Self, HeaderError> {
         let named = self.block.signed_header.header.last_block_id.map(|id| id.hash);
@@ -267,7 +332,7 @@ impl VerifiedHeader {
         &self.block.signed_header.header
     }
 
-    /// The header with commit and validator sets.
+    /// The header with its validator sets, and the commit that it was verified by, if it was one.
     pub fn light_block(&self) -> &LightBlock {
         &self.block
     }

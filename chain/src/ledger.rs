@@ -3,6 +3,7 @@
 //! Nothing is charged for what is not included; every nano of a fee, and of what a reservation costs, is burned, a
 //! validator's or the proposer's; of slashed stake, burned or the reporter's.
 
+mod attesting;
 mod reserving;
 mod staking;
 
@@ -13,7 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use tendermint::{Time, account};
+use tendermint::{account, block::Header};
 
 use crate::{
     Amount, Height,
@@ -251,12 +252,14 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         Ok(())
     }
 
-    /// Ends the block, `time` being that of the header before it, which is known before the block is built: splits the
-    /// revenue, moves the excess and the validator sets, forgets what is over.
-    pub fn finish(mut self, time: Time) -> Result<StateUpdate, StateError> {
+    /// Ends the block after `previous`: splits the revenue, moves the excess, validator sets and attesters, forgets what
+    /// is over. What the block's own header says is not known yet.
+    pub fn finish(mut self, previous: Option<&Header>) -> Result<StateUpdate, StateError> {
         self.split_revenue()?;
         self.rotate_sets()?;
-        self.move_unbonding(time)?;
+        self.rotate_attesters()?;
+        self.grow_history(previous)?;
+        self.move_unbonding(previous.map_or(self.genesis.time, |header| header.time))?;
         let excess = self.rules.next(self.excess, self.used_on_demand.saturating_add(self.reserved));
         self.draft.put_number(StateKey::Excess, excess);
         self.end_reservations()?;

@@ -8,6 +8,7 @@
 //!                                                      CommittedSquare, StateUpdate ┘
 //!  LightBlock ─ VerifiedHeader::advance ─▶ VerifiedHeader
 //!  FraudProof ─ ProvenFraud::verify ──────▶ ProvenFraud
+//!  Attestation ─ verify, Tally ─▶ Certificate ─ verify ─▶ Certified
 //! ```
 //!
 //! No clock, randomness or I/O: `now` is an argument, the state is read through [`jmt::storage::TreeReader`],
@@ -15,9 +16,11 @@
 
 mod accusation;
 mod address;
+mod attesters;
 mod block;
 mod bls;
 mod body;
+mod certificate;
 mod codec;
 mod eip712;
 mod evidence;
@@ -39,20 +42,27 @@ mod transaction;
 
 pub use accusation::Accusation;
 pub use address::{Address, KeyError, SecretKey};
+pub use attesters::{Attester, Attesters, Epoch};
 pub use block::{
     Block, BlockError, Candidate, Draft, Selected, ValidBlock, draft, place, propose, select, validate,
     validate_decided,
 };
-pub use bls::{AttestationKey, AttestationSecret, BlsError};
+pub use bls::{
+    AttestationKey, AttestationSecret, AttestationSignature, BlsError, EVM_G1_BYTES, EVM_G2_BYTES,
+};
 pub use body::{BodyError, CheckedBlob};
+pub use certificate::{
+    Attestation, AttestationData, Certificate, CertificateError, Certified, HistoryProof, Tally,
+    VerifiedAttestation, VerifiedHistory,
+};
 pub use codec::DecodeError;
 pub use eip712::Domain;
-pub use evidence::{Evidence, EvidenceError, SignedStep, Step};
+pub use evidence::{Culprit, DoubleAttestation, Equivocation, Evidence, EvidenceError, SignedStep, Step};
 pub use fraud::{ProvenFraud, ProvenFraudError};
 pub use genesis::{
     Checkpoint, Genesis, GenesisAccount, GenesisError, GenesisValidator, NetworkConfig, Parameters,
 };
-pub use header::{HeaderError, HeaderHint, LightBlock, TrustOptions, VerifiedHeader};
+pub use header::{CertifiedBlock, HeaderError, HeaderHint, LightBlock, TrustOptions, VerifiedHeader};
 pub use hex_text::HexError;
 pub use ledger::{Ledger, LedgerError, Receipt};
 pub use outcome::{Outcome, Reason, TxStatus};
@@ -65,7 +75,7 @@ pub use staking::{
 };
 pub use state::{MemoryState, State, StateError, StateStore, StateUpdate};
 pub use state_key::{StateKey, StateKeyError};
-pub use state_proof::{ProvenValue, StateProof, StateProofError};
+pub use state_proof::{ProvenValue, StateProof, StateProofError, UnprovenValue};
 pub use succession::{Parent, is_early, verify_last_commit};
 pub use transaction::{
     Action, BlobHeader, KzgOpening, OTHER_HORIZON, Payload, SUBMIT_HORIZON, Submission, Transaction,

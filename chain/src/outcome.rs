@@ -40,6 +40,17 @@ pub enum Reason {
         /// What was asked for.
         height: Height,
     },
+    /// No certificate, or none yet; a later one of the same epoch covers the height as well.
+    #[error(
+        "no certificate of height {height} is here; the latest is of {latest}: retry, or ask for a later height of its \
+         epoch with ?range={height}-{height}"
+    )]
+    Uncertified {
+        /// What was asked for.
+        height: Height,
+        /// The latest height with a certificate here, 0 for none.
+        latest: Height,
+    },
     /// A commitment or transaction that this node knows nothing of, which proves nothing.
     #[error("no block up to height {tip} holds it as far as this node knows, which proves nothing")]
     Unknown {

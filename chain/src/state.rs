@@ -14,11 +14,14 @@
 //! | `consensus-key/` ‖ Tendermint address, `attestation-key/` ‖ keccak-256 of the key | operator: 20 |
 //! | `unbonding/` ‖ place: u64 BE | [`Unbonding::encode`](crate::Unbonding::encode) |
 //! | `unbonding-start`, `unbonding-end` | first place not paid out, first place free: u64 BE |
+//! | `attesters`, `attesters-next` | [`Attesters::encode`] of the epoch of the latest block, and of the next once it is fixed |
+//! | `history` | [`KeccakFrontier::encode`] over height: u64 BE ‖ data root of the epoch's blocks before the latest |
 //!
 //! A height is a version of the tree; what a block does not touch is shared with the version before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use erasure::KeccakFrontier;
 use jmt::{
     JellyfishMerkleTree, KeyHash,
     storage::{LeafNode, Node, NodeKey, TreeReader},
@@ -28,6 +31,7 @@ use sha2::Sha256;
 use crate::{
     Amount, Height,
     address::Address,
+    attesters::Attesters,
     genesis::Genesis,
     reservation::{Reservation, ReservationId},
     staking::{Roster, Validator},
@@ -230,6 +234,34 @@ impl<'a, S: StateStore> State<'a, S> {
     /// A set with its operators: `key` is one of the three that hold sets.
     pub fn roster(&self, key: StateKey) -> Result<Roster, StateError> {
         Roster::decode(&self.value(key)?.ok_or(StateError::Malformed("validators"))?)
+    }
+
+    /// Who attests in the epoch of the latest block. Checks all keys.
+    pub fn attesters(&self) -> Result<Attesters, StateError> {
+        Attesters::decode(&self.attesters_bytes()?)
+    }
+
+    /// Who attests in the next epoch, once that is fixed. Checks all keys.
+    pub fn next_attesters(&self) -> Result<Option<Attesters>, StateError> {
+        self.next_attesters_bytes()?.map(|bytes| Attesters::decode(&bytes)).transpose()
+    }
+
+    /// [`Attesters::encode`] of [`Self::attesters`].
+    pub fn attesters_bytes(&self) -> Result<Vec<u8>, StateError> {
+        Ok(self.value(StateKey::Attesters)?.unwrap_or_default())
+    }
+
+    /// [`Attesters::encode`] of [`Self::next_attesters`].
+    pub fn next_attesters_bytes(&self) -> Result<Option<Vec<u8>>, StateError> {
+        self.value(StateKey::AttestersNext)
+    }
+
+    /// The tree of the epoch's data roots before the latest block's.
+    pub fn history(&self) -> Result<KeccakFrontier, StateError> {
+        match self.value(StateKey::History)? {
+            None => Ok(KeccakFrontier::default()),
+            Some(bytes) => KeccakFrontier::decode(&bytes).ok_or(StateError::Malformed("history")),
+        }
     }
 
     /// Whether the transaction, or another of its sender, salt and last height, is in the chain and has not expired.

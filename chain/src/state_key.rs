@@ -40,6 +40,12 @@ pub enum StateKey {
     UnbondingStart,
     /// The first place of the queue that is free: `unbonding-end`.
     UnbondingEnd,
+    /// Who attests in the epoch of the latest block: `attesters`.
+    Attesters,
+    /// Who attests in the next epoch, once that is fixed: `attesters-next`.
+    AttestersNext,
+    /// The tree of the epoch's data roots before the latest block's: `history`.
+    History,
 }
 
 impl StateKey {
@@ -61,6 +67,9 @@ impl StateKey {
             Self::Unbonding(_) => "unbonding",
             Self::UnbondingStart => "unbonding-start",
             Self::UnbondingEnd => "unbonding-end",
+            Self::Attesters => "attesters",
+            Self::AttestersNext => "attesters-next",
+            Self::History => "history",
         }
     }
 
@@ -101,7 +110,7 @@ impl fmt::Display for StateKey {
 #[error(
     "'{0}' is no key of the state; they are account/0x…, reservation/…, validator/0x…, consensus-key/…, \
      attestation-key/…, unbonding/place, seen/height, reservations-until/height, excess, burned, reserved, \
-     validators-last, validators, validators-next, unbonding-start and unbonding-end"
+     validators-last, validators, validators-next, unbonding-start, unbonding-end, attesters, attesters-next and history"
 )]
 pub struct StateKeyError(String);
 
@@ -127,6 +136,9 @@ impl FromStr for StateKey {
             "unbonding" => rest.parse().ok().map(Self::Unbonding),
             "unbonding-start" => Some(Self::UnbondingStart),
             "unbonding-end" => Some(Self::UnbondingEnd),
+            "attesters" => Some(Self::Attesters),
+            "attesters-next" => Some(Self::AttestersNext),
+            "history" => Some(Self::History),
             _ => None,
         };
         // One way of writing each.
@@ -151,6 +163,7 @@ mod tests {
             StateKey::AttestationKey([5; 32]),
             StateKey::Unbonding(3),
             StateKey::ValidatorsNext,
+            StateKey::AttestersNext,
         ];
         for key in keys {
             assert_eq!(key.to_string().parse(), Ok(key));

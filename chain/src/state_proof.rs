@@ -69,6 +69,45 @@ impl StateProof {
     }
 }
 
+/// A value of the state, or that there is none, with its proof; nothing has been checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnprovenValue {
+    /// The value's bytes.
+    pub value: Option<Vec<u8>>,
+    /// That this is it.
+    pub proof: StateProof,
+}
+
+impl UnprovenValue {
+    /// 0, or 1 ‖ value's length: u32 BE ‖ value; then the proof.
+    pub fn encode(&self) -> Vec<u8> {
+        let value = self
+            .value
+            .as_ref()
+            .map_or_else(|| vec![0], |value| [&[1][..], &(value.len() as u32).to_be_bytes(), value].concat());
+        [value, self.proof.encode()].concat()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let short = || DecodeError::Length { field: "state", expected: 5, got: bytes.len() };
+        let (value, proof) = match bytes.split_first().ok_or_else(short)? {
+            (0, proof) => (None, proof),
+            (1, rest) => {
+                let (len, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
+                let (value, proof) =
+                    rest.split_at_checked(u32::from_be_bytes(*len) as usize).ok_or_else(short)?;
+                (Some(value.to_vec()), proof)
+            }
+            (other, _) => {
+                let reason = format!("begins with 0 (no value) or 1, got {other}");
+                return Err(DecodeError::Field { field: "state", reason });
+            }
+        };
+        Ok(Self { value, proof: StateProof::decode(proof)? })
+    }
+}
+
 impl<S: StateStore> State<'_, S> {
     /// The value of `key`, with the proof that it is this one, or that there is none.
     pub fn prove(&self, key: &StateKey) -> Result<(Option<Vec<u8>>, StateProof), StateError> {

@@ -19,15 +19,24 @@ use tracing::trace;
 
 /// The kinds of message that must not be signed twice in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
+    /// A proposer's claim.
     Proposal,
+    /// First vote.
     Prevote,
+    /// Second vote.
     Precommit,
+    /// What a validator says of a finished block, of which it says one thing only; its round is 0.
+    Attestation,
 }
 
 impl Step {
-    const ALL: [(Self, &'static str); 3] =
-        [(Self::Proposal, "proposal"), (Self::Prevote, "prevote"), (Self::Precommit, "precommit")];
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Proposal, "proposal"),
+        (Self::Prevote, "prevote"),
+        (Self::Precommit, "precommit"),
+        (Self::Attestation, "attestation"),
+    ];
 }
 
 /// Why nothing was signed.
@@ -77,16 +86,18 @@ struct Mark {
     hash: [u8; 32],
 }
 
+type Marks = [Option<Mark>; Step::ALL.len()];
+
 /// The last signature of each kind.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub struct Guard {
     path: PathBuf,
-    marks: Mutex<[Option<Mark>; 3]>,
+    marks: Mutex<Marks>,
 }
 
 impl Guard {
     /// Reads the file at `path`; a file that does not exist means that nothing was ever signed.
-    pub(crate) fn open(path: &Path) -> Result<Self, GuardError> {
+    pub fn open(path: &Path) -> Result<Self, GuardError> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -94,7 +105,7 @@ impl Guard {
                 return Err(GuardError::Io { path: path.to_owned(), source });
             }
         };
-        let mut marks = [None; 3];
+        let mut marks = Marks::default();
         for (line, content) in text.lines().enumerate() {
             let (step, mark) = parse(content)
                 .ok_or_else(|| GuardError::Malformed { path: path.to_owned(), line: line + 1 })?;
@@ -104,13 +115,7 @@ impl Guard {
     }
 
     /// On success `message` may be signed, and the file says so.
-    pub(crate) fn admit(
-        &self,
-        step: Step,
-        height: u64,
-        round: u32,
-        message: &[u8],
-    ) -> Result<(), GuardError> {
+    pub fn admit(&self, step: Step, height: u64, round: u32, message: &[u8]) -> Result<(), GuardError> {
         let mark = Mark { height, round, hash: Sha256::digest(message) };
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = marks[step as usize] {
@@ -137,7 +142,7 @@ impl Guard {
     }
 
     /// Replaces the file, durably: all of the new one or all of the old one survives a crash.
-    fn write(&self, marks: &[Option<Mark>; 3]) -> io::Result<()> {
+    fn write(&self, marks: &Marks) -> io::Result<()> {
         let temporary = self.path.with_extension("new");
         let mut file = File::create(&temporary)?;
         for ((_, name), mark) in Step::ALL.iter().zip(marks) {

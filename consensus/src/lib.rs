@@ -52,6 +52,6 @@ pub use block_ref::BlockRef;
 pub use config::{Config, Multiaddr, Timeouts};
 pub use engine::{Error, Handle, View, metrics, peer_id, start};
 pub use equivocation::{Equivocation, Signed, SignedMessage};
-pub use guard::GuardError;
+pub use guard::{Guard, GuardError, Step};
 pub use validators::ValidatorSetError;
 pub use wire::DecodeError;

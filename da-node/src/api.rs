@@ -9,14 +9,14 @@ use std::{
 
 use async_trait::async_trait;
 use blob_api::{
-    AccountState, Backend, BlobLocation, BlobName, FaucetError, Found, Info, MarketBlock, NamespaceAnswer,
-    NodeStatus, OperatorBody, PoolBody, PriceState, StateAnswer, SubmitError, TransactionBlobs, TxRecord,
-    check_submission,
+    AccountState, Backend, BlobLocation, BlobName, CertificateAnswer, FaucetError, Found, Info, MarketBlock,
+    NamespaceAnswer, NodeStatus, OperatorBody, PoolBody, PriceState, StateAnswer, SubmitError,
+    TransactionBlobs, TxRecord, check_submission,
 };
 use bytes::Bytes;
 use chain::{
-    Action, Address, Amount, Candidate, Height, LightBlock, NANO_PER_WEFT, Outcome, Payload, Reason,
-    SecretKey, State, StateKey, Submission, Transaction, TxId, TxStatus,
+    Action, Address, Amount, Attesters, Candidate, Height, LightBlock, NANO_PER_WEFT, Outcome, Payload,
+    Reason, SecretKey, State, StateKey, Submission, Transaction, TxId, TxStatus,
 };
 use erasure::{IndexEntry, Namespace, NamespaceProof, RangeProof};
 use network::Network;
@@ -293,6 +293,37 @@ impl Backend for Api {
             Ok(Some(block)) => Outcome::Data(block),
             Ok(None) => Outcome::Unreachable(Reason::Behind { height, tip }),
             Err(error) => storage(&error),
+        }
+    }
+
+    async fn certificate(&self, height: Option<Height>) -> Found<CertificateAnswer> {
+        match self.fetcher.certificate(height).await {
+            Ok(Some((certificate, attesters))) => Outcome::Data(CertificateAnswer { certificate, attesters }),
+            Ok(None) => {
+                let (latest, tip) = (*self.node.certified().borrow(), self.node.tip());
+                Outcome::Unreachable(match height {
+                    Some(height) if height == 0 || height > tip => Reason::Behind { height, tip },
+                    height => Reason::Uncertified { height: height.unwrap_or(tip), latest },
+                })
+            }
+            Err(error) => storage(&error),
+        }
+    }
+
+    async fn attesters(&self, hash: [u8; 32]) -> Found<Attesters> {
+        match self.node.store.attesters(&hash) {
+            Ok(Some(attesters)) => Outcome::Data(attesters),
+            Ok(None) => Outcome::Unreachable(Reason::Unknown { tip: self.node.tip() }),
+            Err(error) => storage(&error),
+        }
+    }
+
+    async fn data_roots(&self, heights: Range<Height>) -> Found<Vec<[u8; 32]>> {
+        let node = self.node.clone();
+        match tokio::task::spawn_blocking(move || node.store.data_roots(heights)).await {
+            Ok(Ok(roots)) => Outcome::Data(roots),
+            Ok(Err(error)) => storage(&error),
+            Err(error) => Outcome::Unreachable(Reason::Storage { message: error.to_string() }),
         }
     }
 

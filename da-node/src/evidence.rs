@@ -10,7 +10,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use chain::{
-    Action, Candidate, Evidence, Height, Ledger, LedgerError, Payload, SecretKey, SignedStep, Step,
+    Action, Candidate, Culprit, Evidence, Height, Ledger, LedgerError, Payload, SecretKey, SignedStep, Step,
     VerifiedTransaction,
 };
 use consensus::{Equivocation, Signed, SignedMessage};
@@ -36,7 +36,8 @@ pub(crate) fn of(found: Equivocation) -> Evidence {
         Signed::Proposal => Step::Proposal,
     };
     let message = |SignedMessage { block, pol_round, signature }| SignedStep { block, pol_round, signature };
-    Evidence { validator, step, height, round, first: message(first), second: message(second) }
+    let (first, second) = (message(first), message(second));
+    Evidence::Equivocation(chain::Equivocation { validator, step, height, round, first, second })
 }
 
 /// Why a report is not on its way.
@@ -61,8 +62,8 @@ pub(crate) struct Reporter {
     node: Arc<Node>,
     fetcher: Arc<Fetcher>,
     operator: SecretKey,
-    /// Until which height a report of the validator with this consensus key may be included.
-    reported: HashMap<[u8; 32], Height>,
+    /// Until which height a report of the validator with this key may be included.
+    reported: HashMap<Culprit, Height>,
 }
 
 impl Reporter {
@@ -86,11 +87,11 @@ impl Reporter {
     async fn report_all(&mut self) -> Result<(), StoreError> {
         let next = self.node.head().next_height();
         for evidence in self.node.store.evidence()? {
-            let key = evidence.validator;
+            let key = evidence.culprit();
             if self.reported.get(&key).is_some_and(|until| next <= *until) {
                 continue;
             }
-            let validator = hex::encode(key);
+            let validator = hex::encode(key.as_bytes());
             match self.report(evidence, next).await {
                 Ok(()) => {
                     tracing::warn!(validator, "reported a validator that contradicted itself");
@@ -127,7 +128,7 @@ impl Reporter {
         let base_fee = self.node.base_fee().map_err(StoreError::from)?;
         let mut salt = [0; 16];
         salt.copy_from_slice(
-            &erasure::sha256(&[&evidence.validator[..], &next.to_be_bytes()].concat())[..16],
+            &erasure::sha256(&[evidence.culprit().as_bytes(), &next.to_be_bytes()].concat())[..16],
         );
         let payload = Payload {
             sender: self.operator.address(),

@@ -15,8 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use chain::{
-    BlobHeader, Candidate, CheckedBlob, HeaderHint, Height, KzgOpening, Ledger, Transaction, TxId,
-    VerifiedTransaction,
+    Attesters, BlobHeader, Candidate, Certificate, CertifiedBlock, CheckedBlob, HeaderHint, Height,
+    KzgOpening, Ledger, Transaction, TxId, VerifiedTransaction,
 };
 use erasure::{CommittedSquare, OriginalSquare, Placement, RangeProof, SHARE_BYTES};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
@@ -99,6 +99,7 @@ pub(crate) struct Fetcher {
     in_flight: Mutex<HashMap<TxId, Arc<tokio::sync::Mutex<()>>>>,
     hints: Semaphore,
     notices: mpsc::Sender<Gossip>,
+    attestations: mpsc::Sender<Gossip>,
 }
 
 /// A square that was not had.
@@ -166,9 +167,15 @@ fn unframe(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 impl Fetcher {
-    /// A fetcher over these peers; notices of fraud proofs go to `notices`.
-    pub(crate) fn new(node: Arc<Node>, network: Network, notices: mpsc::Sender<Gossip>) -> Self {
-        Self { node, network, in_flight: Mutex::default(), hints: Semaphore::new(WAITING_HINTS), notices }
+    /// A fetcher over these peers; notices of fraud proofs go to `notices`, attestations to `attestations`.
+    pub(crate) fn new(
+        node: Arc<Node>,
+        network: Network,
+        notices: mpsc::Sender<Gossip>,
+        attestations: mpsc::Sender<Gossip>,
+    ) -> Self {
+        let hints = Semaphore::new(WAITING_HINTS);
+        Self { node, network, in_flight: Mutex::default(), hints, notices, attestations }
     }
 
     /// Peers that serve `kind`, `first` ahead of the others.
@@ -360,17 +367,61 @@ impl Fetcher {
                     }
                     hints.spawn(async move { fetcher.hinted(message).await });
                 }
-                Topic::Fraud => self.noticed(message).await,
-                Topic::Attestations => self.network.ignore(message).await,
+                Topic::Fraud => self.hand_on(&self.notices, message).await,
+                Topic::Attestations => self.hand_on(&self.attestations, message).await,
             }
         }
     }
 
-    /// Hands a notice on; where too many wait, the peer's list and the next notice have it, too.
-    async fn noticed(&self, message: Gossip) {
-        if let Err(full) = self.notices.try_send(message) {
+    /// Hands a message on; where too many wait, others have it, too: the peers' lists a notice, certificates an
+    /// attestation.
+    async fn hand_on(&self, to: &mpsc::Sender<Gossip>, message: Gossip) {
+        if let Err(full) = to.try_send(message) {
             self.network.ignore(full.into_inner()).await;
         }
+    }
+
+    /// The certificate at `height`, or the latest, with its attesters: from disk, or from a peer that heard it.
+    pub(crate) async fn certificate(
+        &self,
+        height: Option<Height>,
+    ) -> Result<Option<(Certificate, Attesters)>, StoreError> {
+        let store = &self.node.store;
+        let height = height.unwrap_or(*self.node.certified().borrow());
+        if let Some(certificate) = store.certificate(height)? {
+            let attesters =
+                store.attesters(&certificate.data.attesters)?.ok_or(StoreError::Corrupt("attesters"))?;
+            return Ok(Some((certificate, attesters)));
+        }
+        let Some(block) = store.block(height)? else { return Ok(None) };
+        let known = &self.node.head().validators;
+        for peer in self.peers(Kind::Certified, None) {
+            let hash = known.hash().as_bytes().try_into().ok();
+            let Ok(bytes) = self.network.request(peer, Request::Certified { height, known: hash }).await
+            else {
+                continue;
+            };
+            let certificate = CertifiedBlock::decode_for(&bytes, known).map(|block| block.certificate);
+            let certificate = certificate.ok().filter(|certificate| {
+                certificate.data.height == height
+                    && Hash::Sha256(certificate.data.header) == block.header.hash()
+            });
+            let Some(certificate) = certificate else {
+                self.network.report(peer, Offence::WrongProof).await;
+                continue;
+            };
+            // Attesters that no block here named: this node took a state without the history before it.
+            let Some(attesters) = store.attesters(&certificate.data.attesters)? else { continue };
+            match certificate.verify(&self.node.domain, &attesters) {
+                Ok(certified) => {
+                    let certificate = certified.certificate().clone();
+                    self.node.keep_certificate(&certificate)?;
+                    return Ok(Some((certificate, attesters)));
+                }
+                Err(_) => self.network.report(peer, Offence::WrongProof).await,
+            }
+        }
+        Ok(None)
     }
 
     /// Passes on the hint at a header once its block is committed here: whoever hears of it asks this node.

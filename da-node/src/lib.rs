@@ -9,6 +9,7 @@
 mod agree;
 mod alarms;
 mod api;
+mod attest;
 mod clock;
 pub mod commands;
 pub mod demo;

@@ -83,6 +83,12 @@ pub(crate) struct Metrics {
     pub(crate) squares_backfilled: Counter,
     /// Fraud proofs that held.
     pub(crate) frauds: Counter,
+    /// Attestations counted, this node's own, too.
+    pub(crate) attestations: Counter,
+    /// Certificates kept, better ones of a height counted again.
+    pub(crate) certificates: Counter,
+    /// Latest height with a certificate.
+    pub(crate) certified_height: Gauge,
     /// How long each stage took.
     stages: StageSeconds,
 }
@@ -109,6 +115,13 @@ impl Metrics {
         );
         node.register("alarms", "Alarms that are raised", metrics.alarms.clone());
         node.register("alarms_raised", "Alarms raised since start", metrics.alarms_raised.clone());
+        node.register("attestations", "Attestations counted", metrics.attestations.clone());
+        node.register("certificates", "Certificates kept", metrics.certificates.clone());
+        node.register(
+            "certified_height_blocks",
+            "Latest height with a certificate",
+            metrics.certified_height.clone(),
+        );
         node.register("frauds", "Fraud proofs that held", metrics.frauds.clone());
         node.register(
             "pruned_height_blocks",

@@ -9,8 +9,8 @@ use std::{
 
 use blob_api::{SubmitError, check_submission};
 use chain::{
-    Block, Candidate, Domain, Draft, Genesis, Height, LightBlock, Parent, Proposal, State, Submission, TxId,
-    ValidBlock, validate_decided,
+    Block, Candidate, Certificate, Domain, Draft, Genesis, Height, LightBlock, Parent, Proposal, State,
+    Submission, TxId, ValidBlock, validate_decided,
 };
 use erasure::{CommittedSquare, Committer, DataRootParts, IndexEntry, OriginalSquare, SHARE_BYTES};
 use tendermint::{
@@ -60,6 +60,7 @@ pub(crate) struct Node {
     valid: Mutex<HashMap<Hash, Arc<ValidBlock>>>,
     missing: Mutex<BTreeSet<Height>>,
     missing_changed: Notify,
+    certified: watch::Sender<Height>,
     failure: watch::Sender<Option<String>>,
 }
 
@@ -97,6 +98,9 @@ pub(crate) enum NodeError {
     /// Repair contradicts itself in a way that proves nothing: this node's code is at fault.
     #[error("block {0} contradicts itself, but no proof shows it")]
     Unproven(Height),
+    /// The record of what this node attested failed, or cannot be read.
+    #[error("the record of attested blocks: {0}")]
+    Guard(consensus::GuardError),
     /// A header and a commit that do not belong together.
     #[error("the commit of block {0} is not for its header")]
     Commit(Height),
@@ -112,6 +116,8 @@ impl Node {
         missing.retain(|height| !frauds.judged().contains(height));
         metrics.height.set(tip as i64);
         let market = Market::open(&store, tip)?;
+        let certified = store.certified()?;
+        metrics.certified_height.set(certified as i64);
         let node = Self {
             domain: genesis.domain(),
             genesis,
@@ -127,6 +133,7 @@ impl Node {
             valid: Mutex::default(),
             missing: Mutex::new(missing),
             missing_changed: Notify::new(),
+            certified: watch::Sender::new(certified),
             failure: watch::Sender::new(None),
         };
         node.restore_pool()?;
@@ -433,6 +440,31 @@ impl Node {
         self.store.put_commit(height, commit)?;
         self.head.send_replace(Arc::new(Parent { last: Some(last), ..(*head).clone() }));
         Ok(())
+    }
+
+    /// Keeps a certificate that was verified, and tells those who wait for it.
+    pub(crate) fn keep_certificate(&self, certificate: &Certificate) -> Result<(), StoreError> {
+        if !self.store.put_certificate(certificate)? {
+            return Ok(());
+        }
+        self.metrics.certificates.inc();
+        self.certified.send_if_modified(|latest| {
+            let is_later = certificate.data.height > *latest;
+            *latest = certificate.data.height.max(*latest);
+            is_later
+        });
+        self.metrics.certified_height.set(*self.certified.borrow() as i64);
+        Ok(())
+    }
+
+    /// Tells of the latest height with a certificate.
+    pub(crate) fn certified(&self) -> watch::Receiver<Height> {
+        self.certified.subscribe()
+    }
+
+    /// Whether the square of a committed block is here, or was.
+    pub(crate) fn has_square(&self, height: Height) -> bool {
+        !self.missing().contains(&height)
     }
 
     fn missing(&self) -> MutexGuard<'_, BTreeSet<Height>> {

@@ -13,8 +13,8 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use axum::{Router, routing::get};
-use chain::{Checkpoint, Height, NetworkConfig};
-use consensus::{Application, Timeouts};
+use chain::{AttestationSecret, Checkpoint, Height, NetworkConfig};
+use consensus::{Application, Guard, Timeouts};
 use network::{Keypair, Kind, Multiaddr, Network, Topic};
 use prometheus_client::registry::Registry;
 use tendermint::{account, chain::Id as ChainId};
@@ -24,6 +24,7 @@ use crate::{
     agree::{Agree, Halted},
     alarms::Alarms,
     api::{Api, Faucet},
+    attest::{self, Attesting, Signer},
     evidence::Reporter,
     fetch::Fetcher,
     fraud::{self, Convicted, Watch},
@@ -107,13 +108,14 @@ pub async fn start_as(
     network_config.listen.clone_from(&config.data_listen);
     network_config.bootstrap.clone_from(&config.data_peers);
     network_config.serves = Kind::ALL.to_vec();
-    network_config.topics = vec![Topic::Headers, Topic::Pool, Topic::Fraud];
+    network_config.topics = Topic::ALL.to_vec();
     let (network, gossip) = Network::start(network_config, Arc::new(Serve(node.clone())), &mut registry)
         .await
         .context("the data network did not start")?;
 
     let (notices, noticed) = fraud::queue();
-    let fetcher = Arc::new(Fetcher::new(node.clone(), network.clone(), notices));
+    let (attestations, attested) = attest::queue();
+    let fetcher = Arc::new(Fetcher::new(node.clone(), network.clone(), notices, attestations));
     let mut tasks = JoinSet::new();
     let (following, watching) = (fetcher.clone(), Watch::new(node.clone(), network.clone()));
     tasks.spawn(async move {
@@ -144,6 +146,18 @@ pub async fn start_as(
             "this node's consensus key is no validator's: it follows without a vote until `da-node bond` made it one"
         );
     }
+    let signer = match config.validator && home.has_key(KeyRole::Attestation) {
+        true => Some(Signer {
+            secret: AttestationSecret::from_seed(&home.key(KeyRole::Attestation)?)?,
+            guard: Guard::open(&home.path("engine/attested"))?,
+        }),
+        false => None,
+    };
+    let attesting = Attesting::new(node.clone(), network.clone(), signer);
+    tasks.spawn(async move {
+        attesting.run(attested).await;
+        Err(anyhow!("attesting ended"))
+    });
     let agree = Agree::new(node.clone(), fetcher.clone(), network.clone(), proposer, halt)
         .context("cannot start the thread for squares")?;
     let agree = Arc::new(agree);

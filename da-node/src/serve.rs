@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use blob_api::BlobName;
 use bytes::Bytes;
-use chain::{Height, TxId};
+use chain::{CertifiedBlock, Height, State, StateKey, TxId, UnprovenValue};
 use erasure::{Axis, CommittedSquare, Coordinates};
 use network::{Answer, MAX_BODIES_BYTES, PeerId, Provider, Refusal, Request};
 
@@ -41,7 +41,9 @@ impl Serve {
             | Request::Range { height, .. }
             | Request::Index { height }
             | Request::Header { height, .. } => *height,
-            Request::Headers { .. }
+            Request::Certified { .. }
+            | Request::State { .. }
+            | Request::Headers { .. }
             | Request::Transaction { .. }
             | Request::Body { .. }
             | Request::Bodies { .. }
@@ -73,6 +75,29 @@ impl Serve {
         let height = if height == 0 { self.0.tip() } else { height };
         let block = self.0.light_block(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
         Ok(known.map_or_else(|| block.encode(), |known| block.encode_for(known)).into())
+    }
+
+    /// The certificate of a block that was just decided comes a moment later.
+    async fn certified(&self, height: Height, known: Option<&[u8; 32]>) -> Answer {
+        let mut certified = self.0.certified();
+        let latest = *certified.borrow();
+        let height = if height == 0 { latest } else { height };
+        if height > latest && height <= self.0.head().next_height() {
+            let there = certified.wait_for(|latest| *latest >= height);
+            let _ = tokio::time::timeout(SOON, there).await;
+        }
+        let certificate = self.0.store.certificate(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
+        let block = self.0.light_block(height).map_err(failed)?.ok_or(Refusal::NotFound)?;
+        Ok(CertifiedBlock { certificate, block: block.without_commit() }.encode_for(known).into())
+    }
+
+    fn state(&self, height: Height, key: &str) -> Answer {
+        let key: StateKey = key.parse().map_err(|_| Refusal::Malformed)?;
+        let before =
+            height.checked_sub(1).filter(|before| *before < self.0.tip()).ok_or(Refusal::NotFound)?;
+        // A state that was dropped lacks nodes of its tree.
+        let (value, proof) = State::at(&self.0.store, before).prove(&key).map_err(|_| Refusal::Pruned)?;
+        Ok(UnprovenValue { value, proof }.encode().into())
     }
 
     fn headers(&self, from: Height, count: u32) -> Answer {
@@ -165,6 +190,8 @@ impl Provider for Serve {
             }
             Request::Index { height } => self.index(height),
             Request::Header { height, known } => self.header(height, known.as_ref()),
+            Request::Certified { height, known } => self.certified(height, known.as_ref()).await,
+            Request::State { height, key } => self.state(height, &key),
             Request::Headers { from, count } => self.headers(from, count),
             Request::Transaction { ids } => self.transactions(&ids),
             Request::Body { commitment, offset, len } => self.body(&commitment, offset, len),

@@ -20,12 +20,16 @@
 //! | `candidates` | height ‖ header hash | a block this node voted for; its square is in `squares` |
 //! | `frauds` | proof hash | height ‖ header hash ‖ accusation (see `chain::Accusation`) |
 //! | `judged` | height | empty; present once the operator goes on in spite of that block's proof |
-//! | `evidence` | consensus key | one contradiction of that validator, until the ledger needs it no more |
+//! | `evidence` | consensus or attestation key | one contradiction of that validator, until the ledger needs it no more |
+//! | `roots` | height | data root |
+//! | `certificates` | height | certificate of that block |
+//! | `attesters` | hash | a set that certificates name |
 //!
 //! Squares and state are dropped with age, see `pruning`; all else stays. Heights are u64 BE. A block, its commit,
 //! its state and its indexes are one synced batch: after a crash all of it is there or none. A write that fails is an
 //! error that stops the node.
 
+mod certificates;
 mod evidence;
 mod frauds;
 mod pooled;
@@ -50,7 +54,7 @@ use tendermint_proto::v0_38::types::Commit as RawCommit;
 
 pub(crate) use pooled::Pooled;
 
-const FAMILIES: [&str; 20] = [
+const FAMILIES: [&str; 23] = [
     "meta",
     "blocks",
     "commits",
@@ -71,6 +75,9 @@ const FAMILIES: [&str; 20] = [
     "frauds",
     "judged",
     "evidence",
+    "roots",
+    "certificates",
+    "attesters",
 ];
 
 pub(crate) use frauds::StoredFraud;
@@ -396,6 +403,9 @@ impl Store {
             for foreign in &entry.foreign {
                 batch.put_cf(self.family("foreign")?, [foreign_prefix(foreign), place.clone()].concat(), []);
             }
+        }
+        if let Some(root) = valid.block.header.data_hash {
+            batch.put_cf(self.family("roots")?, at, root.as_bytes());
         }
         let decided = valid.block.header.data_hash.map(|hash| key(height, hash.as_bytes()));
         match &valid.square {

@@ -21,6 +21,7 @@ pub mod foreign;
 mod fraud;
 mod geometry;
 mod index;
+mod keccak_tree;
 mod layout;
 mod many;
 mod namespace;
@@ -43,6 +44,7 @@ pub use fraud::{
 };
 pub use geometry::{Axis, Cell, Coordinates, SHARE_BYTES, Width, WidthError, shares_for};
 pub use index::{Index, Placement, VerifiedIndex};
+pub use keccak_tree::{KeccakFrontier, KeccakTree, keccak_root_of_range};
 pub use layout::{
     LayoutError, MAX_TRANSACTION_BLOB_BYTES, OriginalSquare, transaction_blob, transaction_list,
 };

@@ -150,7 +150,10 @@ impl Client {
         let allowance = Arc::new(Allowance::default());
         let provider = Arc::new(Kept { store: Arc::downgrade(&store), allowance: Arc::clone(&allowance) });
         let (network, gossip) = Network::start(settings, provider, &mut registry).await?;
-        let headers = Headers::new(network.clone(), &chain, config.clock.clone());
+        let mut headers = Headers::new(network.clone(), &chain, config.clock.clone());
+        if config.certificates {
+            headers = headers.by_certificate(chain.domain(), metrics.headers_certified.clone());
+        }
         let trusted = match restore(&store, &headers, &chain) {
             Ok(trusted) => trusted,
             Err(error) => {

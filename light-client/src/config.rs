@@ -50,6 +50,10 @@ pub struct Config {
     /// How often they are asked. Default 10 s: headers are chained by hash, so that one comparison
     /// covers all before. Too low: more headers are downloaded.
     pub witness_every: Duration,
+    /// Whether a header above the trusted one is verified by its attesters' certificate, where peers have one, and by
+    /// the validators' commit only where they have none. Default: no. The attesters are those that a verified
+    /// header's state names. Saves most of a header's bytes where validators are many.
+    pub certificates: bool,
     /// Who is told of alarms. Default: nobody.
     pub alarm_hooks: Vec<AlarmHook>,
     /// Where the time comes from. Default: the system.
@@ -74,6 +78,7 @@ impl Default for Config {
             seed: None,
             witnesses: 2,
             witness_every: Duration::from_secs(10),
+            certificates: false,
             alarm_hooks: Vec::new(),
             clock: Clock::default(),
             event_queue: 256,

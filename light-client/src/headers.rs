@@ -3,6 +3,7 @@
 //! ```text
 //!  checkpoint ── from_checkpoint ──► trusted ── advance (bisecting where too little of the
 //!                                              trusted stake signed) ──► tip
+//!  trusted ── state ──► attesters ── certificate ──► tip, where peers have one and it is asked for
 //!  tip ── step_back, one at a time ──► the heights that were jumped over
 //!  tip ── compare with a witness's ──► the same, or two signed headers of one height
 //! ```
@@ -10,10 +11,16 @@
 //! Whatever comes from a peer is verified against something verified before; a peer that sends
 //! anything else is named in the error, with the offence if no honest peer would have sent it.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chain::{Checkpoint, HeaderError, LightBlock, NetworkConfig, TrustOptions, VerifiedHeader};
+use chain::{
+    Attesters, CertifiedBlock, Checkpoint, Domain, HeaderError, LightBlock, NetworkConfig, StateKey,
+    TrustOptions, UnprovenValue, VerifiedHeader,
+};
+use erasure::Digest;
 use network::{Network, Offence, PeerId, Request, RequestError};
+use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -101,6 +108,16 @@ pub(crate) struct Headers {
     checkpoint: Checkpoint,
     options: TrustOptions,
     clock: Clock,
+    certificates: Option<Certificates>,
+}
+
+/// What certificates are checked with.
+#[derive(Clone)]
+struct Certificates {
+    domain: Domain,
+    /// Attesters that a verified header commits to, latest first: those of the epoch, perhaps of the next.
+    known: Arc<Mutex<Vec<Arc<Attesters>>>>,
+    verified: Counter,
 }
 
 /// What a witness has at the height of a verified header.
@@ -116,12 +133,19 @@ pub(crate) enum Compared {
 impl Headers {
     pub(crate) fn new(network: Network, config: &NetworkConfig, clock: Clock) -> Self {
         Self {
+            certificates: None,
             network,
             chain_id: config.chain_id.clone(),
             checkpoint: config.checkpoint.clone(),
             options: config.trust_options(),
             clock,
         }
+    }
+
+    /// Takes certificates instead of commits where peers have them, and counts those headers.
+    pub(crate) fn by_certificate(mut self, domain: Domain, verified: Counter) -> Self {
+        self.certificates = Some(Certificates { domain, known: Arc::default(), verified });
+        self
     }
 
     pub(crate) fn checkpoint_height(&self) -> u64 {
@@ -150,17 +174,22 @@ impl Headers {
         peer: PeerId,
     ) -> Result<(VerifiedHeader, Option<VerifiedHeader>), FollowError> {
         let checkpoint = self.checkpoint(peer).await?;
-        let tip = self.advance(checkpoint.clone(), peer).await?;
+        let tip = self.advance(checkpoint.clone(), LATEST, peer).await?;
         Ok((checkpoint, tip))
     }
 
-    /// The peer's latest header, verified from `trusted`; none if it is not above it.
+    /// The peer's latest header, verified from `trusted`; none if it is not above it. `hinted` is a height that the peer
+    /// is said to have, or 0.
     pub(crate) async fn advance(
         &self,
         trusted: VerifiedHeader,
+        hinted: u64,
         peer: PeerId,
     ) -> Result<Option<VerifiedHeader>, FollowError> {
         let advance = async {
+            if let Some(certified) = self.certified(&trusted, hinted, peer).await? {
+                return Ok(Some(certified));
+            }
             let target = self.ask(peer, LATEST, Some(&trusted)).await?;
             if target.height() <= trusted.height() {
                 return Ok(None);
@@ -168,6 +197,79 @@ impl Headers {
             Box::pin(self.bisect(trusted, target, peer)).await.map(Some)
         };
         self.in_time(peer, advance).await
+    }
+
+    /// The peer's latest header with a certificate, if that is above `trusted` and by attesters that `trusted` leads
+    /// to. Without one, a commit shows the same.
+    async fn certified(
+        &self,
+        trusted: &VerifiedHeader,
+        hinted: u64,
+        peer: PeerId,
+    ) -> Result<Option<VerifiedHeader>, FollowError> {
+        let Some(certificates) = &self.certificates else { return Ok(None) };
+        let set = &trusted.light_block().next_validators;
+        let known = set.hash().as_bytes().try_into().ok();
+        let answer = self.network.request(peer, Request::Certified { height: hinted, known }).await;
+        // A peer that has none, or does not know what that is, may have the commit.
+        let Ok(bytes) = answer else { return Ok(None) };
+        let malformed = |reason: String| FollowError::Malformed { peer, height: hinted, reason };
+        let CertifiedBlock { certificate, block } =
+            CertifiedBlock::decode_for(&bytes, set).map_err(|error| malformed(error.to_string()))?;
+        if hinted != LATEST && block.height() != hinted {
+            return Err(malformed(format!("it is of height {}", block.height())));
+        }
+        if block.height() <= trusted.height() {
+            return Ok(None);
+        }
+        let Some(attesters) = self.attesters(certificates, certificate.data.attesters, trusted, peer).await?
+        else {
+            return Ok(None);
+        };
+        let wrong = |error: HeaderError| FollowError::Header { peer, error };
+        let certified = certificate
+            .verify(&certificates.domain, &attesters)
+            .map_err(|error| wrong(HeaderError::Invalid(error.to_string())))?;
+        let now = self.clock.now_in_headers();
+        let by = block.signed_header.header.time.duration_since(now).unwrap_or_default();
+        if by > self.options.clock_drift {
+            return Err(FollowError::Ahead { peer, by });
+        }
+        let header = trusted.certified(block, &certified, now, &self.options).map_err(wrong)?;
+        certificates.verified.inc();
+        Ok(Some(header))
+    }
+
+    /// The attesters with this hash, from before or from the state that `trusted` commits to; none if they are others.
+    async fn attesters(
+        &self,
+        certificates: &Certificates,
+        hash: Digest,
+        trusted: &VerifiedHeader,
+        peer: PeerId,
+    ) -> Result<Option<Arc<Attesters>>, FollowError> {
+        let known = || certificates.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(attesters) = known().iter().find(|attesters| attesters.hash() == hash) {
+            return Ok(Some(attesters.clone()));
+        }
+        for key in [StateKey::Attesters, StateKey::AttestersNext] {
+            let request = Request::State { height: trusted.height(), key: key.to_string() };
+            let Ok(bytes) = self.network.request(peer, request).await else { return Ok(None) };
+            let wrong = |reason: String| FollowError::Header { peer, error: HeaderError::Invalid(reason) };
+            let UnprovenValue { value, proof } =
+                UnprovenValue::decode(&bytes).map_err(|error| wrong(error.to_string()))?;
+            let proven = proof.verify(trusted, &key, value).map_err(|error| wrong(error.to_string()))?;
+            let Some(bytes) = proven.value() else { continue };
+            // What the state holds was checked by validators: if it does not decode, no peer is to blame.
+            let Ok(attesters) = Attesters::decode(bytes).map(Arc::new) else { return Ok(None) };
+            if attesters.hash() == hash {
+                let mut known = known();
+                known.insert(0, attesters.clone());
+                known.truncate(2);
+                return Ok(Some(attesters));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether `witness` has the same header as `ours`; another one counts only if it follows

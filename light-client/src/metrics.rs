@@ -9,6 +9,8 @@ use prometheus_client::registry::{Registry, Unit};
 pub struct Metrics {
     /// Headers verified.
     pub headers_verified: Counter,
+    /// Of them, those that a certificate vouched for.
+    pub headers_certified: Counter,
     /// Attempts to get or verify a header that failed.
     pub headers_failed: Counter,
     /// Cells asked for, retries included.
@@ -52,6 +54,7 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("weft_light_client");
         for (name, help, counter) in [
             ("headers_verified", "Headers verified", &metrics.headers_verified),
+            ("headers_certified", "Headers verified by a certificate", &metrics.headers_certified),
             ("headers_failed", "Headers not had or not verified", &metrics.headers_failed),
             ("samples_asked", "Cells asked for, retries included", &metrics.samples_asked),
             ("samples_verified", "Cells verified", &metrics.samples_verified),

@@ -113,7 +113,7 @@ pub(crate) struct StoredHeader {
     pub(crate) height: u64,
     pub(crate) hash: Digest,
     pub(crate) data_root: Digest,
-    /// Whether its commit was checked, and not only that a later header names it.
+    /// Whether its commit was checked: not one that a later header names, or a certificate vouches for.
     pub(crate) signed: bool,
     pub(crate) block: Vec<u8>,
 }
@@ -124,7 +124,7 @@ impl StoredHeader {
             height: header.height(),
             hash: header.hash(),
             data_root: header.data_root(),
-            signed,
+            signed: signed && header.light_block().has_commit(),
             block: header.light_block().encode(),
         }
     }

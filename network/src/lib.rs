@@ -54,7 +54,7 @@ pub use metrics::{Metrics, Traffic};
 pub use peers::{Offence, PeerInfo};
 pub use request::{
     Answer, Kind, MAX_BODIES, MAX_BODIES_BYTES, MAX_BODY_CHUNK_BYTES, MAX_CELLS, MAX_FRAUD_CHUNK_BYTES,
-    MAX_FRAUDS, MAX_HEADERS, MAX_RANGE_SHARES, MAX_TRANSACTION_IDS, OutOfBounds, Provider, Refusal, Request,
-    ServesNothing,
+    MAX_FRAUDS, MAX_HEADERS, MAX_RANGE_SHARES, MAX_STATE_KEY_BYTES, MAX_TRANSACTION_IDS, OutOfBounds,
+    Provider, Refusal, Request, ServesNothing,
 };
 pub use wire::WireError;

@@ -28,6 +28,8 @@ pub const MAX_FRAUD_CHUNK_BYTES: u32 = 1 << 20;
 pub const MAX_FRAUDS: usize = 16;
 /// Most cells that answer [`Request::Cells`]: five times what certainty of 1 − 2⁻⁸⁰ takes.
 pub const MAX_CELLS: usize = 1_024;
+/// Most bytes of a [`Request::State`]'s key, as text.
+pub const MAX_STATE_KEY_BYTES: usize = 128;
 /// Last line of the widest extended square (k = 512).
 pub(crate) const MAX_LINE: u64 = 1_023;
 
@@ -74,6 +76,20 @@ pub enum Request {
         height: u64,
         /// Hash of a validator set that the asker has, and that the answer may leave out.
         known: Option<[u8; 32]>,
+    },
+    /// One header, without its commit, and the attesters' certificate for it.
+    Certified {
+        /// Block; 0 is the latest with a certificate.
+        height: u64,
+        /// Hash of a validator set that the asker has, and that the answer may leave out.
+        known: Option<[u8; 32]>,
+    },
+    /// A value of the state that a header commits to, with its proof.
+    State {
+        /// The header's block: the state is the one before it.
+        height: u64,
+        /// The value's key, as text; 1 to [`MAX_STATE_KEY_BYTES`] bytes.
+        key: String,
     },
     /// Consecutive headers.
     Headers {
@@ -129,6 +145,8 @@ pub enum Kind {
     Range,
     Index,
     Header,
+    Certified,
+    State,
     Headers,
     Transaction,
     Body,
@@ -206,6 +224,8 @@ impl Request {
             Self::Range { .. } => Kind::Range,
             Self::Index { .. } => Kind::Index,
             Self::Header { .. } => Kind::Header,
+            Self::Certified { .. } => Kind::Certified,
+            Self::State { .. } => Kind::State,
             Self::Headers { .. } => Kind::Headers,
             Self::Transaction { .. } => Kind::Transaction,
             Self::Body { .. } => Kind::Body,
@@ -232,7 +252,12 @@ impl Request {
                 within("index", 0, MAX_LINE, u64::from(*index))
             }
             Self::Range { count, .. } => within("count", 1, u64::from(MAX_RANGE_SHARES), u64::from(*count)),
-            Self::Index { .. } | Self::Header { .. } | Self::Frauds | Self::Cells { .. } => Ok(()),
+            Self::Index { .. }
+            | Self::Header { .. }
+            | Self::Certified { .. }
+            | Self::Frauds
+            | Self::Cells { .. } => Ok(()),
+            Self::State { key, .. } => within("key", 1, MAX_STATE_KEY_BYTES as u64, key.len() as u64),
             Self::Headers { count, .. } => within("count", 1, u64::from(MAX_HEADERS), u64::from(*count)),
             Self::Transaction { ids } => within("ids", 1, MAX_TRANSACTION_IDS as u64, ids.len() as u64),
             Self::Body { len, .. } => within("len", 1, u64::from(MAX_BODY_CHUNK_BYTES), u64::from(*len)),
@@ -250,12 +275,14 @@ fn within(field: &'static str, min: u64, max: u64, got: u64) -> Result<(), OutOf
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Sample,
         Self::Line,
         Self::Range,
         Self::Index,
         Self::Header,
+        Self::Certified,
+        Self::State,
         Self::Headers,
         Self::Transaction,
         Self::Body,
@@ -274,6 +301,8 @@ impl Kind {
             Self::Range => "range",
             Self::Index => "index",
             Self::Header => "header",
+            Self::Certified => "certified",
+            Self::State => "state",
             Self::Headers => "headers",
             Self::Transaction => "transaction",
             Self::Body => "body",
@@ -290,6 +319,7 @@ impl Kind {
         match self {
             Self::Transaction => MAX_TRANSACTION_IDS * 32 + 8,
             Self::Bodies => MAX_BODIES * 32 + 8,
+            Self::State => MAX_STATE_KEY_BYTES + 16,
             _ => 64,
         }
     }
@@ -297,8 +327,8 @@ impl Kind {
     /// Most bytes of an answer.
     ///
     /// A sample at k = 512 is 1.2 KiB, a line's cells are 512 KiB there, a range's proof grows
-    /// with its rows, an index entry is about 100 bytes, and a header comes with up to a few
-    /// hundred validators' signatures.
+    /// with its rows, an index entry is about 100 bytes, a header comes with up to a few hundred
+    /// validators' signatures, and a state's largest value that peers ask for are a thousand attesters.
     #[must_use]
     pub const fn max_answer_bytes(self) -> usize {
         match self {
@@ -306,7 +336,8 @@ impl Kind {
             Self::Line => 1 << 20,
             Self::Range => (MAX_RANGE_SHARES as usize * 512) + (1 << 20),
             Self::Index => 8 << 20,
-            Self::Header => 256 << 10,
+            Self::Header | Self::Certified => 256 << 10,
+            Self::State => 1 << 20,
             Self::Headers => 4 << 20,
             Self::Transaction => 2 << 20,
             Self::Body => MAX_BODY_CHUNK_BYTES as usize + 64,
@@ -319,7 +350,16 @@ impl Kind {
 
     /// Whether answers are small enough for the short deadline.
     pub(crate) const fn is_small(self) -> bool {
-        matches!(self, Self::Sample | Self::Header | Self::Transaction | Self::Frauds | Self::Cells)
+        matches!(
+            self,
+            Self::Sample
+                | Self::Header
+                | Self::Certified
+                | Self::State
+                | Self::Transaction
+                | Self::Frauds
+                | Self::Cells
+        )
     }
 
     /// The name of the kind's protocol on a chain.

@@ -99,6 +99,14 @@ struct HeaderMessage {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct StateMessage {
+    #[prost(uint64, tag = "1")]
+    height: u64,
+    #[prost(string, tag = "2")]
+    key: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct HeadersMessage {
     #[prost(uint64, tag = "1")]
     from: u64,
@@ -168,10 +176,11 @@ pub(crate) fn encode_request(request: &Request) -> Bytes {
         Request::Index { height } | Request::Cells { height } => {
             HeightMessage { height: *height }.encode_to_vec()
         }
-        Request::Header { height, known } => {
+        Request::Header { height, known } | Request::Certified { height, known } => {
             let known = known.map_or_else(Bytes::new, |known| Bytes::copy_from_slice(&known));
             HeaderMessage { height: *height, known }.encode_to_vec()
         }
+        Request::State { height, key } => StateMessage { height: *height, key: key.clone() }.encode_to_vec(),
         Request::Headers { from, count } => HeadersMessage { from: *from, count: *count }.encode_to_vec(),
         Request::Transaction { ids } => HashesMessage { hashes: ids.concat().into() }.encode_to_vec(),
         Request::Bodies { commitments } => {
@@ -213,10 +222,17 @@ pub(crate) fn decode_request(kind: Kind, bytes: impl Buf) -> Result<Request, Wir
             Request::Range { height: message.height, start: message.start, count: message.count }
         }
         Kind::Index => Request::Index { height: HeightMessage::decode(bytes)?.height },
-        Kind::Header => {
+        Kind::Header | Kind::Certified => {
             let HeaderMessage { height, known } = HeaderMessage::decode(bytes)?;
             let known = if known.is_empty() { None } else { Some(hash("known", &known)?) };
-            Request::Header { height, known }
+            match kind {
+                Kind::Certified => Request::Certified { height, known },
+                _ => Request::Header { height, known },
+            }
+        }
+        Kind::State => {
+            let StateMessage { height, key } = StateMessage::decode(bytes)?;
+            Request::State { height, key }
         }
         Kind::Headers => {
             let message = HeadersMessage::decode(bytes)?;
@@ -298,7 +314,9 @@ fn narrow_u8(field: &'static str, got: u32) -> Result<u8, WireError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test panics")]
     use super::*;
-    use crate::request::{MAX_BODIES, MAX_BODY_CHUNK_BYTES, MAX_FRAUD_CHUNK_BYTES, MAX_TRANSACTION_IDS};
+    use crate::request::{
+        MAX_BODIES, MAX_BODY_CHUNK_BYTES, MAX_FRAUD_CHUNK_BYTES, MAX_STATE_KEY_BYTES, MAX_TRANSACTION_IDS,
+    };
 
     fn largest(kind: Kind) -> Request {
         match kind {
@@ -307,6 +325,8 @@ mod tests {
             Kind::Range => Request::Range { height: u64::MAX, start: u32::MAX, count: 8192 },
             Kind::Index => Request::Index { height: u64::MAX },
             Kind::Header => Request::Header { height: u64::MAX, known: Some([8; 32]) },
+            Kind::Certified => Request::Certified { height: u64::MAX, known: Some([8; 32]) },
+            Kind::State => Request::State { height: u64::MAX, key: "k".repeat(MAX_STATE_KEY_BYTES) },
             Kind::Headers => Request::Headers { from: u64::MAX, count: 64 },
             Kind::Transaction => Request::Transaction { ids: vec![[7; 32]; MAX_TRANSACTION_IDS] },
             Kind::Body => Request::Body { commitment: [9; 32], offset: u64::MAX, len: MAX_BODY_CHUNK_BYTES },

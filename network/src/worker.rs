@@ -367,6 +367,8 @@ impl Worker {
             BehaviourEvent::Range(event) => self.on_exchange(Kind::Range, event),
             BehaviourEvent::Index(event) => self.on_exchange(Kind::Index, event),
             BehaviourEvent::Header(event) => self.on_exchange(Kind::Header, event),
+            BehaviourEvent::Certified(event) => self.on_exchange(Kind::Certified, event),
+            BehaviourEvent::State(event) => self.on_exchange(Kind::State, event),
             BehaviourEvent::Headers(event) => self.on_exchange(Kind::Headers, event),
             BehaviourEvent::Transaction(event) => self.on_exchange(Kind::Transaction, event),
             BehaviourEvent::Body(event) => self.on_exchange(Kind::Body, event),
@@ -374,7 +376,7 @@ impl Worker {
             BehaviourEvent::Fraud(event) => self.on_exchange(Kind::Fraud, event),
             BehaviourEvent::Frauds(event) => self.on_exchange(Kind::Frauds, event),
             BehaviourEvent::Cells(event) => self.on_exchange(Kind::Cells, event),
-            _ => {}
+            BehaviourEvent::Gossip(_) | BehaviourEvent::Identify(_) => {}
         }
     }
 

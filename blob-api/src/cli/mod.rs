@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, results to stdout, all else to stderr.
 
 mod account;
+mod certificate;
 mod export;
 mod follow;
 mod gateway;
@@ -77,6 +78,7 @@ enum Command {
     Export(export::Args),
     Import(import::Args),
     Proof(proof::Args),
+    Certificate(certificate::Args),
     Keys(keys::Args),
     Account(account::Args),
     Reserve(reserve::Args),
@@ -121,6 +123,7 @@ pub(crate) fn run() -> ExitCode {
                 Command::Export(args) => Box::pin(export::run(&global, args)).await,
                 Command::Import(args) => import::run(&global, args),
                 Command::Proof(args) => proof::run(&global, args).await,
+                Command::Certificate(args) => certificate::run(&global, args).await,
                 Command::Keys(args) => keys::run(&global, &args),
                 Command::Account(args) => account::run(&global, args).await,
                 Command::Reserve(args) => reserve::run(&global, args).await,

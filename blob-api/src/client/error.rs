@@ -20,6 +20,8 @@ pub enum ProofKind {
     Commitment,
     /// A value of the state that is not under the header's `app_hash`.
     State,
+    /// A certificate that its attesters did not sign, or of another header.
+    Certificate,
     /// Shares that are not those at their place.
     Range,
     /// A block said to hold a transaction that it does not hold.
@@ -34,6 +36,7 @@ impl std::fmt::Display for ProofKind {
             Self::Namespace => "namespace completeness",
             Self::Commitment => "blob commitment",
             Self::State => "state",
+            Self::Certificate => "certificate",
             Self::Range => "share range",
             Self::Inclusion => "inclusion",
         })

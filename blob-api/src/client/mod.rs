@@ -6,6 +6,7 @@
 //!
 //! A node whose proof fails is named, asked nothing any more, and the next node is asked.
 
+mod certificate;
 mod error;
 mod export;
 mod follow;
@@ -27,6 +28,7 @@ use crate::{
     AccountBody, PriceBody, PriceHistoryBody, QuoteBody, QuoteRequest, Rate, StatusBody, SubmittedBody,
     TxBody,
 };
+pub use certificate::VerifiedCertificate;
 pub use error::{Attempt, ClientError, ProofKind, RejectedNode};
 pub use export::Exported;
 pub use parts::VerifiedPart;

@@ -5,6 +5,7 @@
 //! description at `/openapi.json` is generated from the handlers.
 
 mod bodies;
+mod certificate;
 mod docs;
 mod failure;
 mod follow;
@@ -184,6 +185,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "price", description = "What a share costs, and for how long a cap is sure to be enough."),
         (name = "transaction", description = "Hand in blobs, and follow what becomes of them."),
         (name = "read", description = "Blobs, parts of blobs and whole namespaces, with their proofs."),
+        (name = "certificate", description = "What attesters signed of a block, for a contract on an L1."),
         (name = "account", description = "Balances, and a faucet on development networks."),
         (name = "state", description = "Entries of the ledger, with their proofs."),
         (name = "node", description = "The node itself, and this description."),
@@ -225,6 +227,8 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(state::one_of))
         .routes(routes!(state::reservation))
         .routes(routes!(read::header))
+        .routes(routes!(certificate::certificate))
+        .routes(routes!(certificate::attesters))
         .routes(routes!(read::blob))
         .routes(routes!(read::proof))
         .routes(routes!(read::foreign))

@@ -16,8 +16,9 @@ use crate::{ErrorBody, ReservationBody, StateBody};
     get, path = "/v1/state/{name}", tag = "state",
     params(("name" = String, Path,
         description = "excess, burned, reserved, validators-last (that signed the latest block), validators, \
-            validators-next, unbonding-start or unbonding-end",
-        pattern = "^(excess|burned|reserved|validators-last|validators|validators-next|unbonding-start|unbonding-end)$")),
+            validators-next, unbonding-start, unbonding-end, attesters (of the latest block's epoch), attesters-next or \
+            history",
+        pattern = "^(excess|burned|reserved|validators-last|validators|validators-next|unbonding-start|unbonding-end|attesters|attesters-next|history)$")),
     responses((status = 200, body = StateBody), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
 )]
 pub(super) async fn single(

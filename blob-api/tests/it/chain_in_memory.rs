@@ -9,9 +9,10 @@ use std::{
 
 use blob_api::{Info, MarketBlock, SubmitError, TxRecord, check_submission};
 use chain::{
-    Action, Address, Candidate, Checkpoint, Genesis, GenesisAccount, GenesisValidator, Height, Ledger,
-    LightBlock, MemoryState, NetworkConfig, Parameters, Parent, SecretKey, State, StateUpdate, Submission,
-    Transaction, TxId, TxStatus, ValidBlock,
+    Action, Address, Attestation, AttestationData, AttestationSecret, Candidate, Certificate, Checkpoint,
+    Genesis, GenesisAccount, GenesisValidator, Height, Ledger, LightBlock, MemoryState, NetworkConfig,
+    Parameters, Parent, SecretKey, State, StateUpdate, Submission, Tally, Transaction, TxId, TxStatus,
+    ValidBlock,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{CommittedSquare, Committer, Namespace};
@@ -29,6 +30,10 @@ pub(crate) const FUNDS: u64 = 1_000_000_000_000;
 /// An account's key; 1 to 3 are funded.
 pub(crate) fn key(seed: u8) -> SecretKey {
     SecretKey::from_bytes(&[seed; 32]).unwrap()
+}
+
+fn attestation_secret(validator: usize) -> AttestationSecret {
+    AttestationSecret::from_seed(&[validator as u8; 32]).unwrap()
 }
 
 pub(crate) fn namespace(id: u8) -> Namespace {
@@ -78,7 +83,7 @@ impl Chain {
             public_key: signer.verification_key().to_bytes(),
             power: 10,
             operator: key(100 + at as u8).address(),
-            attestation_key: None,
+            attestation_key: Some(attestation_secret(at).key()),
         };
         let genesis = Genesis {
             chain_id: "weft-test".into(),
@@ -182,6 +187,24 @@ impl Chain {
         drop(inner);
         self.tick();
         Ok(id)
+    }
+
+    /// What six of the eight validators attest of a decided block.
+    pub(crate) fn certificate(&self, height: Height) -> Certificate {
+        let inner = self.lock();
+        let state = State::at(&inner.store, height);
+        let attesters = Arc::new(state.attesters().unwrap());
+        let header = &inner.decided[height as usize - 1].light.signed_header.header;
+        let next = state.next_attesters().unwrap().map(|next| next.hash());
+        let data = AttestationData::new(header, state.history().unwrap(), attesters.hash(), next).unwrap();
+        let mut tally = Tally::new(data, attesters.clone()).unwrap();
+        for validator in 0..6 {
+            let secret = attestation_secret(validator);
+            let place = attesters.index_of(&secret.key()).unwrap();
+            let attestation = Attestation::sign(data, place, &secret, &self.genesis.domain());
+            assert!(tally.add(&attestation.verify(&self.genesis.domain(), &attesters).unwrap()));
+        }
+        tally.certificate().unwrap()
     }
 
     /// Waits until `n` transactions are pooled.

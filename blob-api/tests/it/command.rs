@@ -250,7 +250,7 @@ async fn a_rollup_posts_through_the_gateway_and_it_stops_when_told_to() {
 #[tokio::test]
 async fn help_texts_are_as_reviewed() {
     let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
-    let commands: [&[&str]; 21] = [
+    let commands: [&[&str]; 22] = [
         &[],
         &["quote"],
         &["price"],
@@ -262,6 +262,7 @@ async fn help_texts_are_as_reviewed() {
         &["export"],
         &["import"],
         &["proof"],
+        &["certificate"],
         &["account"],
         &["reserve"],
         &["reserve", "buy"],

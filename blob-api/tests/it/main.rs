@@ -4,6 +4,7 @@
 
 mod archive;
 mod bad_input;
+mod certificates;
 mod chain_in_memory;
 mod command;
 mod following;

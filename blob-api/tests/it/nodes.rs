@@ -10,12 +10,14 @@ use std::{
 
 use async_trait::async_trait;
 use blob_api::{
-    AccountState, Backend, BlobLocation, BlobName, Client, Config, FaucetError, Found, Info, MarketBlock,
-    NamespaceAnswer, NodeStatus, PriceState, StateAnswer, SubmitError, TransactionBlobs, TxRecord, serve,
+    AccountState, Backend, BlobLocation, BlobName, CertificateAnswer, Client, Config, FaucetError, Found,
+    Info, MarketBlock, NamespaceAnswer, NodeStatus, PriceState, StateAnswer, SubmitError, TransactionBlobs,
+    TxRecord, serve,
 };
 use bytes::Bytes;
 use chain::{
-    Address, BlobHeader, Height, LightBlock, Outcome, Reason, State, StateKey, Submission, TxId, TxStatus,
+    Address, Attesters, BlobHeader, Height, LightBlock, Outcome, Reason, State, StateKey, Submission, TxId,
+    TxStatus,
 };
 use erasure::{BlobMeta, DataRootParts, Index, IndexEntry, Namespace, NamespaceProof, RangeProof};
 use tokio::{
@@ -43,6 +45,8 @@ pub(crate) enum Manner {
     DeniesANamespace,
     /// Changes the time of every header past the first.
     ForgesHeaders,
+    /// Changes the history of every certificate.
+    ForgesCertificates,
     /// Calls every transaction final at height 1.
     ClaimsFinality,
     /// Admits submissions, and answers as if it had not.
@@ -140,6 +144,35 @@ impl Backend for Node {
             header.time = (header.time + std::time::Duration::from_millis(1)).unwrap();
         }
         Outcome::Data(light)
+    }
+
+    async fn certificate(&self, height: Option<Height>) -> Found<CertificateAnswer> {
+        let tip = self.chain.height();
+        let height = height.unwrap_or(tip);
+        if height == 0 || height > tip || self.manner == Manner::Behind {
+            return Outcome::Unreachable(Reason::Uncertified { height, latest: tip });
+        }
+        let mut certificate = self.chain.certificate(height);
+        if self.manner == Manner::ForgesCertificates {
+            certificate.data.history_root[0] ^= 1;
+        }
+        let attesters = State::at(&self.chain.lock().store, height).attesters().unwrap();
+        Outcome::Data(CertificateAnswer { certificate, attesters })
+    }
+
+    async fn attesters(&self, hash: [u8; 32]) -> Found<Attesters> {
+        let inner = self.chain.lock();
+        let tip = inner.decided.len() as u64;
+        let known = (0..=tip).filter_map(|at| State::at(&inner.store, at).attesters().ok());
+        let found = known.into_iter().find(|attesters| attesters.hash() == hash);
+        found.map_or(Outcome::Unreachable(Reason::Unknown { tip }), Outcome::Data)
+    }
+
+    async fn data_roots(&self, heights: Range<Height>) -> Found<Vec<[u8; 32]>> {
+        let inner = self.chain.lock();
+        let root =
+            |height: Height| inner.decided.get(height as usize - 1).map(|block| block.square.data_root());
+        Outcome::Data(heights.map_while(root).collect())
     }
 
     async fn find(&self, name: &BlobName) -> Found<BlobLocation> {

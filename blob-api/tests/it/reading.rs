@@ -234,6 +234,8 @@ async fn the_description_is_openapi_3_1_and_lists_every_path() {
         "/healthz",
         "/openapi.json",
         "/v1/account/{address}",
+        "/v1/attesters/{hash}",
+        "/v1/certificate/{height}",
         "/v1/blob/{commitment}",
         "/v1/blob/{commitment}/proof",
         "/v1/bodies/{commitment}",

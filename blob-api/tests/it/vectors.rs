@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use blob_api::EntryBody;
 use chain::{
-    Action, Address, Amount, AttestationSecret, BlobHeader, Domain, Evidence, Height, Parameters, Payload,
-    ReservationId, SecretKey, SignedStep, Step, Transaction, ValidatorKeys,
+    Action, Address, Amount, AttestationSecret, BlobHeader, Domain, Equivocation, Evidence, Height,
+    Parameters, Payload, ReservationId, SecretKey, SignedStep, Step, Transaction, ValidatorKeys,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{
@@ -97,7 +97,7 @@ fn actions() -> Vec<Action> {
 fn evidence() -> Evidence {
     let signer = SigningKey::from([15; 32]);
     let message = |block| SignedStep { block, pol_round: None, signature: [0; 64] };
-    let mut evidence = Evidence {
+    let mut evidence = Equivocation {
         validator: signer.verification_key().to_bytes(),
         step: Step::Precommit,
         height: 41,
@@ -108,7 +108,7 @@ fn evidence() -> Evidence {
     evidence.first.signature = signer.sign(&evidence.sign_bytes(&evidence.first, CHAIN_ID)).to_bytes();
     evidence.second.signature = signer.sign(&evidence.sign_bytes(&evidence.second, CHAIN_ID)).to_bytes();
     evidence.check(CHAIN_ID).unwrap();
-    evidence
+    Evidence::Equivocation(evidence)
 }
 
 /// The keys of a validator whose operator is the signer of the vectors.

@@ -6,9 +6,10 @@ use super::{Ledger, LedgerError};
 use crate::{
     Amount,
     address::Address,
+    attesters::{Attester, Attesters},
     bls::AttestationKey,
     codec::fixed,
-    evidence::Evidence,
+    evidence::{Culprit, Evidence},
     staking::{
         Member, Roster, StakingError, UNBONDINGS_LIMIT, Unbonding, Validator, ValidatorKeys,
         consensus_address,
@@ -140,20 +141,27 @@ impl<S: StateStore> Ledger<'_, S> {
         if self.genesis.parameters.slash_percent == 0 {
             return Err(StakingError::NoSlashing.into());
         }
-        let (_, place) = consensus_place(&evidence.validator).map_err(|_| StakingError::Nobody)?;
+        let culprit = evidence.culprit();
+        let place = match &culprit {
+            Culprit::Consensus(key) => consensus_place(key).map_err(|_| StakingError::Nobody)?.1,
+            Culprit::Attestation(key) => attestation_place(key),
+        };
         let operator = self.draft.value(place)?.ok_or(StakingError::Nobody)?;
-        let operator = fixed("operator", &operator).map_err(|_| StateError::Malformed("consensus key"))?;
+        let operator = fixed("operator", &operator).map_err(|_| StateError::Malformed("key's operator"))?;
         let operator = Address::from_bytes(operator);
         let validator = self.draft.validator(&operator)?;
-        let validator =
-            validator.filter(|v| v.consensus == evidence.validator).ok_or(StakingError::Nobody)?;
+        let validator = validator.filter(|validator| match culprit {
+            Culprit::Consensus(key) => validator.consensus == key,
+            Culprit::Attestation(key) => validator.attestation == Some(key),
+        });
+        let validator = validator.ok_or(StakingError::Nobody)?;
         if validator.slashed {
             return Err(StakingError::Slashed(operator).into());
         }
         if self.roster.0.iter().all(|member| member.operator == operator) {
             return Err(StakingError::Last.into());
         }
-        evidence.check(&self.genesis.chain_id)?;
+        evidence.check(self.genesis)?;
         Ok((operator, validator))
     }
 
@@ -257,9 +265,9 @@ impl<S: StateStore> Ledger<'_, S> {
             self.draft.put(StateKey::Validator(operator), validator.encode());
             return Ok(());
         }
-        for (_, key) in key_places(&validator.consensus, validator.attestation.as_ref())? {
-            // The key of one that was slashed stays taken: the same evidence would hold against it again.
-            if !(validator.slashed && matches!(key, StateKey::ConsensusKey(_))) {
+        // The keys of one that was slashed stay taken: the same evidence would hold against them again.
+        if !validator.slashed {
+            for (_, key) in key_places(&validator.consensus, validator.attestation.as_ref())? {
                 self.draft.delete(key)?;
             }
         }
@@ -278,14 +286,17 @@ fn consensus_place(consensus: &[u8; 32]) -> Result<(&'static str, StateKey), Sta
     Ok(("consensus", StateKey::ConsensusKey(address.map_err(|_| StateError::Malformed("consensus key"))?)))
 }
 
+fn attestation_place(key: &AttestationKey) -> StateKey {
+    StateKey::AttestationKey(erasure::keccak256(key.as_bytes()))
+}
+
 /// Where the state says whose keys these are.
 pub(crate) fn key_places(
     consensus: &[u8; 32],
     attestation: Option<&AttestationKey>,
 ) -> Result<Vec<(&'static str, StateKey)>, StateError> {
     let mut places = vec![consensus_place(consensus)?];
-    let hash = |key: &AttestationKey| StateKey::AttestationKey(erasure::keccak256(key.as_bytes()));
-    places.extend(attestation.map(|key| ("attestation", hash(key))));
+    places.extend(attestation.map(|key| ("attestation", attestation_place(key))));
     Ok(places)
 }
 
@@ -308,5 +319,17 @@ pub(crate) fn genesis_values(genesis: &crate::Genesis) -> Result<Vec<(StateKey, 
         }
         values.push((StateKey::Validator(member.operator), validator.encode()));
     }
+    values.push((StateKey::Attesters, genesis_attesters(genesis)?.encode()));
     Ok(values)
+}
+
+/// Who attests in the first epoch.
+fn genesis_attesters(genesis: &crate::Genesis) -> Result<Attesters, StateError> {
+    let attester = |member: &crate::GenesisValidator| {
+        let (operator, power) = (member.operator, u64::from(member.power));
+        member.attestation_key.map(|key| Attester { operator, key, power })
+    };
+    let mut members: Vec<_> = genesis.validators.iter().filter_map(attester).collect();
+    members.sort_by_key(|member| member.operator);
+    Attesters::new(members).map_err(|_| StateError::Malformed("attesters"))
 }

@@ -1,8 +1,8 @@
 //! Validators that contradict themselves lose stake and place, once.
 
 use chain::{
-    Action, Amount, Evidence, EvidenceError, Ledger, LedgerError, NANO_PER_WEFT, Parameters, SignedStep,
-    StakingError, Step,
+    Action, Amount, Equivocation, Evidence, EvidenceError, Ledger, LedgerError, NANO_PER_WEFT, Parameters,
+    SignedStep, StakingError, Step,
 };
 use ed25519_consensus::SigningKey;
 use tendermint::{Time, account, block, vote};
@@ -28,8 +28,8 @@ fn act(chain: &mut Chain, from: u8, action: Action) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn report(chain: &mut Chain, from: u8, evidence: Evidence) -> Result<(), LedgerError> {
-    act(chain, from, Action::Evidence(Box::new(evidence)))
+fn report(chain: &mut Chain, from: u8, evidence: Equivocation) -> Result<(), LedgerError> {
+    act(chain, from, Action::Evidence(Box::new(Evidence::Equivocation(evidence))))
 }
 
 fn idle(chain: &mut Chain) {
@@ -122,7 +122,7 @@ fn all_may_be_lost_but_the_last_validator_stays() {
 fn messages_that_contradict_nothing_are_refused() {
     let mut chain = chain(|_| {});
     let good = contradiction(1, Step::Precommit, 1);
-    let mut refuse = |change: fn(&mut Evidence)| {
+    let mut refuse = |change: fn(&mut Equivocation)| {
         let mut evidence = good.clone();
         change(&mut evidence);
         report(&mut chain, 2, evidence).unwrap_err()
@@ -155,7 +155,7 @@ fn the_signed_bytes_are_tendermints() {
     for step in [Step::Prevote, Step::Precommit, Step::Proposal] {
         for block in [None, Some(([2; 32], time))] {
             let message = SignedStep { block, pol_round: None, signature: [3; 64] };
-            let evidence = Evidence {
+            let evidence = Equivocation {
                 validator: [1; 32],
                 step,
                 height: 1_234,
@@ -163,7 +163,8 @@ fn the_signed_bytes_are_tendermints() {
                 first: message.clone(),
                 second: message.clone(),
             };
-            assert_eq!(Evidence::decode(&evidence.encode()), Ok(evidence.clone()));
+            let whole = Evidence::Equivocation(evidence.clone());
+            assert_eq!(Evidence::decode(&whole.encode()), Ok(whole));
             let block_id = block.map(|(hash, _)| block::Id {
                 hash: tendermint::Hash::Sha256(hash),
                 part_set_header: block::parts::Header::new(

@@ -1,8 +1,8 @@
 //! The id of a transaction of every kind, computed with `eth-account` (Python): what wallets have to arrive at.
 
 use chain::{
-    Action, Address, BlobHeader, Domain, Evidence, Payload, ReservationId, SignedStep, Step, Transaction,
-    ValidatorKeys,
+    Action, Address, BlobHeader, Domain, Equivocation, Evidence, Payload, ReservationId, SignedStep, Step,
+    Transaction, ValidatorKeys,
 };
 use erasure::{ForeignCommitment, ForeignKind};
 
@@ -24,7 +24,7 @@ fn every_kind_has_the_id_that_eip_712_gives_it() {
         attestation_proof: [4; 48],
     };
     let time = tendermint::Time::from_unix_timestamp(1_700_000_000, 5).unwrap();
-    let evidence = Evidence {
+    let evidence = Equivocation {
         validator: [1; 32],
         step: Step::Precommit,
         height: 7,
@@ -68,7 +68,7 @@ fn every_kind_has_the_id_that_eip_712_gives_it() {
         ),
         (Action::Unbond { stake: 8 }, "bbc59dd38a5c6bc6a6dac9c5ed7304ef5589ae5ec18e678fe65b7b51c1f8cb16"),
         (
-            Action::Evidence(Box::new(evidence)),
+            Action::Evidence(Box::new(Evidence::Equivocation(evidence))),
             "b9fa91fc7e0cd2ea413145d123d7a062ec7b058c0d4a5dbf646dac1eb8a2d432",
         ),
     ];

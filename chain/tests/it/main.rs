@@ -9,6 +9,7 @@
 
 mod blocks;
 mod bodies;
+mod certificates;
 mod evidence;
 mod fraud;
 mod headers;

@@ -1,7 +1,8 @@
 //! Money is neither made nor lost, whatever a chain is asked to do.
 
 use chain::{
-    Action, Amount, BlobHeader, Candidate, NANO_PER_WEFT, Parameters, Payload, ReservationId, SecretKey, Step,
+    Action, Amount, BlobHeader, Candidate, Evidence, NANO_PER_WEFT, Parameters, Payload, ReservationId,
+    SecretKey, Step,
 };
 use proptest::prelude::*;
 
@@ -74,7 +75,9 @@ fn candidate(
         }
         Try::Bond { weft } => Action::Bond { stake: weft * NANO_PER_WEFT, keys: None },
         Try::Unbond { weft } => Action::Unbond { stake: weft * NANO_PER_WEFT },
-        Try::Report { seed, step } => Action::Evidence(Box::new(contradiction(seed, step, salt + 1))),
+        Try::Report { seed, step } => {
+            Action::Evidence(Box::new(Evidence::Equivocation(contradiction(seed, step, salt + 1))))
+        }
     };
     let mut payload: Payload = chain.payload(from, 0, action);
     payload.salt[..8].copy_from_slice(&salt.to_be_bytes());

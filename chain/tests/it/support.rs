@@ -3,9 +3,10 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use chain::{
-    Action, Amount, AttestationSecret, BlobHeader, Candidate, CheckedBlob, Evidence, Genesis, GenesisAccount,
-    GenesisValidator, Height, KzgOpening, LightBlock, MemoryState, Parameters, Parent, Payload, SecretKey,
-    SignedStep, State, StateKey, StateUpdate, Step, Transaction, Unbonding, ValidBlock, ValidatorKeys,
+    Action, Amount, AttestationSecret, BlobHeader, Candidate, CheckedBlob, Equivocation, Genesis,
+    GenesisAccount, GenesisValidator, Height, KzgOpening, LightBlock, MemoryState, Parameters, Parent,
+    Payload, SecretKey, SignedStep, State, StateKey, StateUpdate, Step, Transaction, Unbonding, ValidBlock,
+    ValidatorKeys,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{Committer, ForeignKind, Namespace};
@@ -54,7 +55,7 @@ impl Chain {
                     public_key: signer.verification_key().to_bytes(),
                     power: 10,
                     operator: key(100 + at as u8).address(),
-                    attestation_key: None,
+                    attestation_key: Some(attestation_secret(1 + at as u8).key()),
                 })
                 .collect(),
         };
@@ -200,16 +201,20 @@ impl Chain {
     }
 }
 
+/// The attestation key of the validator with this seed.
+pub(crate) fn attestation_secret(seed: u8) -> AttestationSecret {
+    AttestationSecret::from_seed(&[seed; 32]).unwrap()
+}
+
 /// The keys of a validator that joins after genesis, for the account `operator`.
 pub(crate) fn validator_keys(chain: &Chain, operator: &SecretKey, seed: u8) -> ValidatorKeys {
     let consensus = SigningKey::from([seed; 32]);
-    let attestation = AttestationSecret::from_seed(&[seed; 32]).unwrap();
     ValidatorKeys::prove(
         &chain.genesis.domain(),
         &operator.address(),
         consensus.verification_key().to_bytes(),
         |message| consensus.sign(message).to_bytes(),
-        &attestation,
+        &attestation_secret(seed),
     )
 }
 
@@ -225,14 +230,15 @@ pub(crate) fn kzg_blob(fill: u8) -> (Vec<u8>, KzgOpening) {
 }
 
 /// Two messages of the validator with this seed, for two blocks.
-pub(crate) fn contradiction(seed: u8, step: Step, height: Height) -> Evidence {
+pub(crate) fn contradiction(seed: u8, step: Step, height: Height) -> Equivocation {
     let signer = SigningKey::from([seed; 32]);
     let message = |hash| {
         let time = Time::from_unix_timestamp(1_700_000_001, 0).unwrap();
         SignedStep { block: Some(([hash; 32], time)), pol_round: None, signature: [0; 64] }
     };
     let validator = signer.verification_key().to_bytes();
-    let mut evidence = Evidence { validator, step, height, round: 0, first: message(1), second: message(2) };
+    let mut evidence =
+        Equivocation { validator, step, height, round: 0, first: message(1), second: message(2) };
     evidence.first.signature = signer.sign(&evidence.sign_bytes(&evidence.first, "weft-test")).to_bytes();
     evidence.second.signature = signer.sign(&evidence.sign_bytes(&evidence.second, "weft-test")).to_bytes();
     evidence

@@ -1,6 +1,6 @@
 //! Contradictions of validators that the ledger has to hear of: one of each validator, which is slashed once.
 
-use chain::Evidence;
+use chain::{Culprit, Evidence};
 use rocksdb::WriteBatch;
 
 use super::{Store, StoreError};
@@ -10,7 +10,7 @@ impl Store {
     pub(crate) fn put_evidence(&self, found: &[Evidence]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         for evidence in found {
-            batch.put_cf(self.family("evidence")?, evidence.validator, evidence.encode());
+            batch.put_cf(self.family("evidence")?, evidence.culprit().as_bytes(), evidence.encode());
         }
         self.write(batch)
     }
@@ -22,10 +22,10 @@ impl Store {
             .collect()
     }
 
-    /// Forgets what the ledger needs no more of the validator with this consensus key.
-    pub(crate) fn drop_evidence(&self, validator: &[u8; 32]) -> Result<(), StoreError> {
+    /// Forgets what the ledger needs no more of the validator with this key.
+    pub(crate) fn drop_evidence(&self, culprit: &Culprit) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
-        batch.delete_cf(self.family("evidence")?, validator);
+        batch.delete_cf(self.family("evidence")?, culprit.as_bytes());
         self.write(batch)
     }
 }

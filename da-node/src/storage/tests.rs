@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use blob_api::MarketBlock;
-use chain::{Evidence, SignedStep, State, Step};
+use chain::{Culprit, Equivocation, Evidence, SignedStep, State, Step};
 use erasure::{ForeignCommitment, ForeignKind, OriginalSquare};
 use tempfile::TempDir;
 
@@ -109,21 +109,23 @@ fn a_byte_that_the_disk_changed_is_found_and_takes_no_block_away() {
 fn evidence_is_kept_until_it_is_dropped() {
     let (dir, chain, store, ..) = with_a_block();
     let message = |byte| SignedStep { block: None, pol_round: None, signature: [byte; 64] };
-    let evidence = |validator| Evidence {
-        validator: [validator; 32],
-        step: Step::Prevote,
-        height: 1,
-        round: 0,
-        first: message(1),
-        second: message(2),
+    let evidence = |validator, height| {
+        Evidence::Equivocation(Equivocation {
+            validator: [validator; 32],
+            step: Step::Prevote,
+            height,
+            round: 0,
+            first: message(1),
+            second: message(2),
+        })
     };
-    store.put_evidence(&[evidence(1), evidence(2)]).unwrap();
-    let later = Evidence { height: 2, ..evidence(2) };
+    store.put_evidence(&[evidence(1, 1), evidence(2, 1)]).unwrap();
+    let later = evidence(2, 2);
     store.put_evidence(std::slice::from_ref(&later)).unwrap();
     drop(store);
     let store = Store::open(dir.path(), &chain.genesis).unwrap();
-    assert_eq!(store.evidence().unwrap(), [evidence(1), later.clone()], "one of each validator");
-    store.drop_evidence(&evidence(1).validator).unwrap();
+    assert_eq!(store.evidence().unwrap(), [evidence(1, 1), later.clone()], "one of each validator");
+    store.drop_evidence(&Culprit::Consensus([1; 32])).unwrap();
     assert_eq!(store.evidence().unwrap(), [later]);
 }
 

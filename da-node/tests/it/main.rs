@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
 mod bad_input;
+mod certificates;
 mod dependencies;
 mod dev;
 mod digests;

@@ -44,6 +44,10 @@ pub(crate) struct Args {
     /// that it does not suffice for are skipped, never taken for available. Without it, no limit.
     #[arg(long, value_name = "MB")]
     budget_mb_per_day: Option<NonZeroU32>,
+    /// Verify new headers by the certificate of the chain's attesters, where peers have one, and by the validators'
+    /// commit only where they have none: less to download where validators are many.
+    #[arg(long)]
+    certificates: bool,
     /// A line for sh -c, run for every alarm: a block is unavailable, or available after all, or
     /// the client follows no further. It gets the alarm as JSON on standard input, and WEFT_ALARM,
     /// WEFT_CHAIN and WEFT_HEIGHT in its environment.
@@ -95,6 +99,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         confidence: args.confidence,
         listen: args.listen,
         budget: args.budget_mb_per_day.map(|mb| NonZeroU64::from(mb).saturating_mul(MB)),
+        certificates: args.certificates,
         alarm_hooks: command.into_iter().chain(webhook).collect(),
         ..Config::default()
     };

@@ -99,7 +99,8 @@ impl Worker {
     fn advance(&mut self, trusted: VerifiedHeader, peer: PeerId, hint: Option<Hint>) {
         let headers = self.args.headers.clone();
         self.jobs.spawn(async move {
-            let tip = headers.advance(trusted, peer).await;
+            let hinted = hint.as_ref().map_or(0, |hint| hint.height);
+            let tip = headers.advance(trusted, hinted, peer).await;
             let result = Box::new(tip.map(|tip| Followed { checkpoint: None, tip }));
             Done::Followed { peer, hint, result }
         });

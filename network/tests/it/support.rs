@@ -111,6 +111,8 @@ pub(crate) fn request(kind: Kind) -> Request {
         Kind::Range => Request::Range { height: 1, start: 0, count: 2 },
         Kind::Index => Request::Index { height: 1 },
         Kind::Header => Request::Header { height: 0, known: None },
+        Kind::Certified => Request::Certified { height: 0, known: None },
+        Kind::State => Request::State { height: 7, key: "attesters".into() },
         Kind::Headers => Request::Headers { from: 1, count: 64 },
         Kind::Transaction => Request::Transaction { ids: vec![[1; 32], [2; 32]] },
         Kind::Body => Request::Body { commitment: [3; 32], offset: 1 << 20, len: 1 << 20 },

@@ -66,7 +66,8 @@ impl Honest {
         let provider = Arc::new(Serve(node.clone()));
         let (network, gossip) = Network::start(config, provider, &mut Registry::default()).await.unwrap();
         let (notices, noticed) = queue();
-        let fetcher = Arc::new(Fetcher::new(node.clone(), network.clone(), notices));
+        let (attestations, _) = crate::attest::queue();
+        let fetcher = Arc::new(Fetcher::new(node.clone(), network.clone(), notices, attestations));
         let mut tasks = JoinSet::new();
         tasks.spawn(fetcher.clone().follow_gossip(gossip));
         tasks.spawn(Watch::new(node.clone(), network.clone()).run(noticed));
