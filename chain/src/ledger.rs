@@ -4,15 +4,13 @@
 //! validator's or the proposer's; of slashed stake, burned or the reporter's.
 
 mod attesting;
+mod once;
 mod reserving;
 mod staking;
 
 pub(crate) use staking::genesis_values;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tendermint::{account, block::Header};
 
@@ -59,9 +57,8 @@ pub struct Ledger<'a, S> {
     /// Shares a block that reservations held before this block.
     reserved: u64,
     base_fee: u64,
-    /// What included transactions are remembered by, in the state and in the block, by the height at which they
-    /// expire; read when first asked for.
-    seen: RefCell<BTreeMap<Height, BTreeSet<[u8; 32]>>>,
+    /// What the block's transactions are remembered by, by the height that forgets them.
+    included: BTreeMap<Height, BTreeSet<[u8; 32]>>,
     used: u64,
     used_on_demand: u64,
     /// Base fees and what reservations cost.
@@ -89,7 +86,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
             genesis,
             rules,
             excess,
-            seen: RefCell::default(),
+            included: BTreeMap::new(),
             used: 0,
             used_on_demand: 0,
             revenue: 0,
@@ -156,23 +153,10 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         if valid_until > latest {
             return Err(LedgerError::TooDistant { valid_until, latest });
         }
-        if self.with_seen(valid_until, |seen| seen.contains(&transaction.payload().once()))? {
+        if self.is_remembered(transaction.payload())? {
             return Err(LedgerError::Repeated(transaction.id()));
         }
         Ok(())
-    }
-
-    fn with_seen<T>(
-        &self,
-        valid_until: Height,
-        use_them: impl FnOnce(&mut BTreeSet<[u8; 32]>) -> T,
-    ) -> Result<T, StateError> {
-        let mut seen = self.seen.borrow_mut();
-        if let Some(ids) = seen.get_mut(&valid_until) {
-            return Ok(use_them(ids));
-        }
-        let known = self.draft.before().seen(valid_until)?;
-        Ok(use_them(seen.entry(valid_until).or_insert(known)))
     }
 
     /// What an action takes from its sender, which it may do now.
@@ -229,8 +213,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         if receipt.reservation.is_none() {
             self.used_on_demand += receipt.shares;
         }
-        let once = transaction.payload().once();
-        self.with_seen(transaction.payload().valid_until, |seen| seen.insert(once))?;
+        self.remember(transaction.payload());
         Ok(receipt)
     }
 
@@ -263,13 +246,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         let excess = self.rules.next(self.excess, self.used_on_demand.saturating_add(self.reserved));
         self.draft.put_number(StateKey::Excess, excess);
         self.end_reservations()?;
-        for (valid_until, ids) in self.seen.take() {
-            // Those that were only asked for are as they were.
-            if !ids.is_empty() {
-                self.draft.put(StateKey::Seen(valid_until), ids.iter().flatten().copied().collect());
-            }
-        }
-        self.draft.delete(StateKey::Seen(self.height))?;
+        self.forget()?;
         self.draft.finish(self.height)
     }
 

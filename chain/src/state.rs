@@ -5,7 +5,8 @@
 //! | `account/` ‖ address | balance: u64 BE |
 //! | `excess` | fee market excess: u64 BE |
 //! | `burned` | nano burned since genesis: u64 BE |
-//! | `seen/` ‖ valid_until: u64 BE | keccak256("weft/once/1" ‖ sender ‖ salt) of each included transaction that expires at that height, ascending |
+//! | `once/` ‖ keccak256("weft/once/1" ‖ sender ‖ salt ‖ valid_until: u64 BE) | the height that included such a transaction, at least until it has expired: u64 BE |
+//! | `seen/` ‖ height: u64 BE | hashes whose `once/` that height's block deletes, 32 bytes each: those of transactions included 10,000 heights before that could wait more than 100 heights, then of those included 100 before that could not; ascending each |
 //! | `reserved` | shares a block that all reservations hold: u64 BE |
 //! | `reservation/` ‖ id: 32 | [`Reservation::encode`] |
 //! | `reservations-until/` ‖ height: u64 BE | ids of reservations that end at that height, 32 bytes each |
@@ -19,7 +20,7 @@
 //!
 //! A height is a version of the tree; what a block does not touch is shared with the version before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use erasure::KeccakFrontier;
 use jmt::{
@@ -266,16 +267,7 @@ impl<'a, S: StateStore> State<'a, S> {
 
     /// Whether the transaction, or another of its sender, salt and last height, is in the chain and has not expired.
     pub fn has_seen(&self, payload: &Payload) -> Result<bool, StateError> {
-        Ok(self.seen(payload.valid_until)?.contains(&payload.once()))
-    }
-
-    pub(crate) fn seen(&self, valid_until: Height) -> Result<BTreeSet<[u8; 32]>, StateError> {
-        let bytes = self.value(StateKey::Seen(valid_until))?.unwrap_or_default();
-        let (ids, rest) = bytes.as_chunks::<32>();
-        if !rest.is_empty() {
-            return Err(StateError::Malformed("seen"));
-        }
-        Ok(ids.iter().copied().collect())
+        Ok(payload.valid_until > self.version && self.value(StateKey::Once(payload.once()))?.is_some())
     }
 
     /// Writes `changes` (`None` deletes) as version `version`.

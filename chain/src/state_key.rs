@@ -14,7 +14,9 @@ pub enum StateKey {
     Excess,
     /// Nano burned since genesis: `burned`.
     Burned,
-    /// What is remembered of the transactions that expire at a height: `seen/7`.
+    /// The height that included a transaction, by [`Payload::once`](crate::Payload::once): `once/…`.
+    Once([u8; 32]),
+    /// What a height's block forgets of [`Self::Once`]: `seen/7`.
     Seen(Height),
     /// Shares a block that all reservations hold: `reserved`.
     Reserved,
@@ -54,6 +56,7 @@ impl StateKey {
             Self::Account(_) => "account",
             Self::Excess => "excess",
             Self::Burned => "burned",
+            Self::Once(_) => "once",
             Self::Seen(_) => "seen",
             Self::Reserved => "reserved",
             Self::Reservation(_) => "reservation",
@@ -80,7 +83,7 @@ impl StateKey {
             Self::Account(address) | Self::Validator(address) => of(address.as_bytes()),
             Self::Reservation(id) => of(&id.0),
             Self::ConsensusKey(address) => of(address),
-            Self::AttestationKey(hash) => of(hash),
+            Self::AttestationKey(hash) | Self::Once(hash) => of(hash),
             Self::Seen(number) | Self::ReservationsUntil(number) | Self::Unbonding(number) => {
                 of(&number.to_be_bytes())
             }
@@ -96,7 +99,7 @@ impl fmt::Display for StateKey {
             Self::Account(address) | Self::Validator(address) => write!(f, "{kind}/{address}"),
             Self::Reservation(id) => write!(f, "{kind}/{id}"),
             Self::ConsensusKey(address) => write!(f, "{kind}/{}", hex::encode(address)),
-            Self::AttestationKey(hash) => write!(f, "{kind}/{}", hex::encode(hash)),
+            Self::AttestationKey(hash) | Self::Once(hash) => write!(f, "{kind}/{}", hex::encode(hash)),
             Self::Seen(number) | Self::ReservationsUntil(number) | Self::Unbonding(number) => {
                 write!(f, "{kind}/{number}")
             }
@@ -109,7 +112,7 @@ impl fmt::Display for StateKey {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is no key of the state; they are account/0x…, reservation/…, validator/0x…, consensus-key/…, \
-     attestation-key/…, unbonding/place, seen/height, reservations-until/height, excess, burned, reserved, \
+     attestation-key/…, unbonding/place, once/…, seen/height, reservations-until/height, excess, burned, reserved, \
      validators-last, validators, validators-next, unbonding-start, unbonding-end, attesters, attesters-next and history"
 )]
 pub struct StateKeyError(String);
@@ -122,6 +125,7 @@ impl FromStr for StateKey {
         let key = match kind {
             "account" => rest.parse().ok().map(Self::Account),
             "reservation" => rest.parse().ok().map(Self::Reservation),
+            "once" => parse(rest).ok().map(Self::Once),
             "seen" => rest.parse().ok().map(Self::Seen),
             "reservations-until" => rest.parse().ok().map(Self::ReservationsUntil),
             "excess" => Some(Self::Excess),
@@ -155,6 +159,7 @@ mod tests {
         let keys = [
             StateKey::Account(Address::from_bytes([7; 20])),
             StateKey::Excess,
+            StateKey::Once([9; 32]),
             StateKey::Seen(12),
             StateKey::Reservation(ReservationId([8; 32])),
             StateKey::ReservationsUntil(9),

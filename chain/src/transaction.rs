@@ -247,10 +247,11 @@ impl Payload {
         }
     }
 
-    /// What the ledger remembers it by once it is included, until it expires: sender and salt. Another one with both,
-    /// and the same last height, is never included, whatever else it says: that is how a sender replaces an offer.
+    /// What the ledger remembers it by once it is included: sender, salt and last height. Another one with all three is
+    /// never included, whatever else it says: that is how a sender replaces an offer.
     pub fn once(&self) -> [u8; 32] {
-        erasure::keccak256(&[b"weft/once/1", &self.sender.as_bytes()[..], &self.salt[..]].concat())
+        let valid_until = self.valid_until.to_be_bytes();
+        erasure::keccak256(&[b"weft/once/1", &self.sender.as_bytes()[..], &self.salt, &valid_until].concat())
     }
 
     /// The most that including it takes from the sender when it counts `shares` shares, in nano.

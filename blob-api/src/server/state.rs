@@ -33,9 +33,9 @@ pub(super) async fn single(
     get, path = "/v1/state/{kind}/{id}", tag = "state",
     params(
         ("kind" = String, Path,
-            description = "account, reservation, seen, reservations-until, validator, consensus-key, attestation-key \
-                or unbonding",
-            pattern = "^(account|reservation|seen|reservations-until|validator|consensus-key|attestation-key|unbonding)$"),
+            description = "account, reservation, once, seen, reservations-until, validator, consensus-key, \
+                attestation-key or unbonding",
+            pattern = "^(account|reservation|once|seen|reservations-until|validator|consensus-key|attestation-key|unbonding)$"),
         ("id" = String, Path, description = "which one: an address, 40 or 64 hexadecimal digits, or a number",
             pattern = "^((0x)?[0-9a-f]{40}|[0-9a-f]{64}|0|[1-9][0-9]{0,18})$")
     ),

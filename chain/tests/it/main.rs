@@ -15,6 +15,7 @@ mod fraud;
 mod headers;
 mod ids;
 mod ledger;
+mod once;
 mod reservations;
 mod staking;
 mod supply;

@@ -374,7 +374,8 @@ fn with_pruning_the_disk_stays_bounded_and_only_squares_and_old_states_go() {
     let mut chain = TestChain::new("weft-pruned");
     let store = Store::open(dir.path(), &chain.genesis).unwrap();
     let (mut commitments, mut measured) = (Vec::new(), Vec::new());
-    for height in 1..=120u64 {
+    // What is remembered of transactions is as much as it gets after a hundred heights.
+    for height in 1..=180u64 {
         let blobs = vec![blob(1, noise(height, BLOB_BYTES)), blob(2, vec![7; 9])];
         commitments.push(blobs[0].header().commitment);
         let valid = chain.propose(&store, &[chain.transaction(1, height as u8, height + 20, blobs)], SECOND);
@@ -388,15 +389,15 @@ fn with_pruning_the_disk_stays_bounded_and_only_squares_and_old_states_go() {
             store.prune_squares(up_to).unwrap();
             store.prune_state(height.saturating_sub(5)).unwrap();
         }
-        if height == 60 || height == 120 {
+        if height == 120 || height == 180 {
             measured.push((settled_bytes(&store), keys(&store, "nodes"), keys(&store, "values")));
         }
     }
     let [(bytes, nodes, values), (later_bytes, later_nodes, later_values)] = measured[..] else { panic!() };
-    println!("at 60: {bytes} bytes, {nodes} nodes, {values} values; at 120: {measured:?}");
+    println!("at 120: {bytes} bytes, {nodes} nodes, {values} values; at 180: {measured:?}");
     let squares = KEPT * BLOB_BYTES as u64;
     assert!(bytes > squares && later_bytes < bytes + squares / 4, "{bytes}, then {later_bytes}");
-    assert!(later_nodes <= nodes + 10 && later_values <= values + 2, "{measured:?}");
+    assert!(later_nodes <= nodes + nodes / 10 && later_values <= values + 2, "{measured:?}");
 
     let shares = |store: &Store, height| {
         let (parts, index) = store.index(height).unwrap().unwrap();
@@ -405,20 +406,20 @@ fn with_pruning_the_disk_stays_bounded_and_only_squares_and_old_states_go() {
     };
     drop(store);
     let store = Store::open(dir.path(), &chain.genesis).unwrap();
-    assert_eq!(store.pruned(), 99);
-    for height in [1, 50, 99] {
+    assert_eq!(store.pruned(), 159);
+    for height in [1, 50, 159] {
         assert!(store.block(height).unwrap().is_some() && store.commit(height).unwrap().is_some());
         assert_eq!(shares(&store, height), None);
         assert_eq!(store.find(&commitments[height as usize - 1].into()).unwrap().unwrap().0, height);
     }
-    for height in [100, 120] {
+    for height in [160, 180] {
         assert_eq!(shares(&store, height).unwrap()[..BLOB_BYTES], noise(height, BLOB_BYTES)[..]);
     }
     // Nine bytes that are in every block are found where they can still be read.
     let everywhere = blob(2, vec![7; 9]).header().commitment;
-    assert_eq!(store.find(&everywhere.into()).unwrap().unwrap().0, 100);
+    assert_eq!(store.find(&everywhere.into()).unwrap().unwrap().0, 160);
     let charged = |height| State::at(&store, height).balance(&key(1).address()).unwrap();
-    assert!(charged(115) > charged(120));
+    assert!(charged(175) > charged(180));
     assert!(
         State::at(&store, 60).root().is_err() || State::at(&store, 60).balance(&key(1).address()).is_err()
     );
