@@ -15,6 +15,9 @@ pub struct Status {
     pub chain_id: String,
     /// The highest verified header.
     pub height: u64,
+    /// Its hash, hexadecimal; none before the first.
+    #[serde(default)]
+    pub header_hash: Option<String>,
     /// The highest height that is available.
     pub available_height: Option<u64>,
     /// The confidence reached at `available_height`.

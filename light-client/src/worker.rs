@@ -433,6 +433,7 @@ impl Worker {
         Status {
             chain_id: self.args.chain_id.clone(),
             height: trusted.map_or(0, VerifiedHeader::height),
+            header_hash: trusted.map(|header| hex::encode(header.hash())),
             available_height: available.map(|report| report.height),
             confidence: available.and_then(|report| report.state.confidence()),
             wanted_confidence: self.args.config.confidence.probability(),

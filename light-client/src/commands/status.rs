@@ -136,6 +136,7 @@ mod tests {
         let status = Status {
             chain_id: "weft-test".to_owned(),
             height: 9,
+            header_hash: Some("5a".repeat(32)),
             available_height: Some(8),
             confidence: Some(0.99915),
             wanted_confidence: 0.999,
