@@ -36,11 +36,17 @@ test: build ## Run every test that takes less than minutes
 
 .PHONY: test-long
 test-long: faults ## Run the tests that take minutes
+	$(MAKE) soak MINUTES=10
 
 .PHONY: faults
 faults: build ## Cause every fault of docs/faults.md on separate machines in namespaces, and write what happened into it
 	$(CARGO) build --package da-node --example misbehave --example crash
 	$(CARGO) test --package da-node --test it -- --ignored --test-threads=1 faults::
+
+.PHONY: soak
+soak: build ## Run fifteen machines under random faults and load, MINUTES=60 SEED=<number>: target/soak/report.html
+	SOAK_MINUTES=$(or $(MINUTES),60) SOAK_SEED=$(SEED) \
+	$(CARGO) test --package da-node --test it -- --ignored --exact --nocapture soak::soak
 
 .PHONY: test-celestia
 test-celestia: install-deps ## Try the gateway with Celestia's own Rust client

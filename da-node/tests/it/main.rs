@@ -17,5 +17,6 @@ mod help;
 mod must_hold;
 mod operating;
 mod restart;
+mod soak;
 mod staking;
 mod support;

@@ -46,7 +46,7 @@ pub(crate) async fn eventually<T>(
 }
 
 /// The folder where the workspace's programs are.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_da-node")).parent().unwrap();
     for program in PROGRAMS.map(|name| folder.join(name)) {
         assert!(program.exists(), "{} is not there: `make build` builds it", program.display());

@@ -74,7 +74,8 @@ pub(super) struct Progress {
 pub(crate) struct Field {
     pub(crate) lab: Lab,
     folder: TempDir,
-    nodes: Vec<Option<Child>>,
+    /// The process of each number from 1 on, unless it was killed.
+    pub(crate) nodes: Vec<Option<Child>>,
     load: JoinHandle<()>,
     fault: Option<ProposerFault>,
 }
@@ -107,7 +108,17 @@ impl Field {
     /// Four validators on four hosts and nothing to do; `change` may change the genesis.
     pub(crate) async fn idle(fault: Option<ProposerFault>, change: impl Fn(&mut Genesis)) -> Self {
         // A host more, for a twin.
-        let lab = Lab::new(VALIDATORS + 1, 7).unwrap();
+        Self::with_spare(1, 7, fault, change).await
+    }
+
+    /// The same with `spare` hosts more; `seed` decides which packets get lost.
+    pub(crate) async fn with_spare(
+        spare: usize,
+        seed: u64,
+        fault: Option<ProposerFault>,
+        change: impl Fn(&mut Genesis),
+    ) -> Self {
+        let lab = Lab::new(VALIDATORS + spare, seed).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let list: Vec<_> =
             (1..=VALIDATORS).map(|number| format!("v{number} {}", lab.hosts[number - 1].address)).collect();
@@ -134,16 +145,21 @@ impl Field {
     }
 
     pub(crate) fn home(&self, number: usize) -> Home {
-        Home::new(self.folder.path().join(format!("v{number}")))
+        Home::new(self.path(&format!("v{number}")))
+    }
+
+    /// A path in the folder of all machines.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// What a validator has logged, one JSON object a line unless it misbehaves.
     pub(crate) fn log(&self, number: usize) -> PathBuf {
-        self.folder.path().join(format!("v{number}.log"))
+        self.path(&format!("v{number}.log"))
     }
 
     /// Lets the API of the folder `number` listen on the address of `host`.
-    fn open_api(&self, number: usize, host: usize) {
+    pub(crate) fn open_api(&self, number: usize, host: usize) {
         let home = self.home(number);
         let mut config = home.config().unwrap();
         config.api_listen.set_ip(self.lab.hosts[host - 1].address.into());
@@ -155,7 +171,7 @@ impl Field {
     }
 
     /// Starts the node of a validator on its host.
-    pub(super) fn run(&mut self, number: usize) {
+    pub(crate) fn run(&mut self, number: usize) {
         self.nodes[number - 1] = Some(self.spawn(number, number));
     }
 
@@ -170,7 +186,14 @@ impl Field {
         }
     }
 
-    fn spawn_program(&self, number: usize, host: usize, program: &Path, arguments: &[&str]) -> Child {
+    /// Starts a program on a host, with the log of `number`.
+    pub(crate) fn spawn_program(
+        &self,
+        number: usize,
+        host: usize,
+        program: &Path,
+        arguments: &[&str],
+    ) -> Child {
         let log = File::options().create(true).append(true).open(self.log(number)).unwrap();
         let mut command = self.lab.hosts[host - 1].command(program.to_str().unwrap());
         command.args(arguments).stdin(Stdio::piped());
@@ -212,7 +235,7 @@ impl Field {
     }
 
     /// Kills a validator as a power cut would.
-    pub(super) fn kill(&mut self, number: usize) {
+    pub(crate) fn kill(&mut self, number: usize) {
         let mut node = self.nodes[number - 1].take().unwrap();
         node.kill().unwrap();
         node.wait().unwrap();
