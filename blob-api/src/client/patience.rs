@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::{ClientError, error::Fault, transport::may_work_elsewhere};
-use crate::ErrorCode;
+use crate::{ErrorCode, ErrorDetail};
 
 /// How long nodes may give no answer at all before the client gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,11 +87,38 @@ where
     }
 }
 
-/// A node that has just failed over, or restarted, may not have heard of a transaction yet.
-fn may_pass(error: &ClientError) -> bool {
+/// A node that has just failed over, or restarted, may not have heard of a transaction yet, or be some blocks behind.
+pub(super) fn may_pass(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable { .. } => true,
-        ClientError::Refused { detail, .. } => detail.code == ErrorCode::UnknownTransaction,
+        ClientError::Refused { detail, .. } => {
+            detail.code == ErrorCode::UnknownTransaction || is_behind(detail)
+        }
         _ => false,
     }
+}
+
+/// Whether a node finds the last height of a submission too distant: it is behind the node that told the height.
+fn is_behind(detail: &ErrorDetail) -> bool {
+    let number = |value: &Option<Value>| value.as_ref().and_then(Value::as_u64);
+    let bounds = number(&detail.limit).zip(number(&detail.got));
+    detail.field.as_deref() == Some("valid_until") && bounds.is_some_and(|(latest, got)| got > latest)
+}
+
+#[test]
+fn a_last_height_too_distant_for_a_node_that_is_behind_may_pass_and_one_that_is_over_may_not() {
+    let refused = |field: &str, limit: u64, got: u64| ClientError::Refused {
+        url: String::new(),
+        detail: Box::new(ErrorDetail {
+            code: ErrorCode::Invalid,
+            message: String::new(),
+            field: Some(field.into()),
+            limit: Some(limit.into()),
+            got: Some(got.into()),
+            proof: None,
+        }),
+    };
+    assert!(may_pass(&refused("valid_until", 347, 354)));
+    assert!(!may_pass(&refused("valid_until", 354, 347)));
+    assert!(!may_pass(&refused("fee_cap", 347, 354)));
 }

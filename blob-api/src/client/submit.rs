@@ -20,7 +20,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use super::{
     Client, ClientError, RejectedNode,
     error::{Fault, ProofKind},
-    patience::{Patience, patiently},
+    patience::{Patience, may_pass, patiently},
     transport::{Node, json},
 };
 use crate::{
@@ -327,8 +327,8 @@ impl Client {
     /// Hands in once more what a node has lost. That it does not take it now is no error: it is asked again.
     async fn send_again(&self, sent: &Prepared) -> Result<(), ClientError> {
         match self.hand_in(sent, None, &AtomicBool::new(true)).await {
-            Ok(_) | Err(ClientError::Unreachable { .. }) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) if !may_pass(&error) => Err(error),
+            _ => Ok(()),
         }
     }
 
