@@ -41,9 +41,9 @@ pub(super) fn html(report: &Report) -> String {
         write!(page, "<tr class=\"{class}\"><td>{from:.0} s<td>{to:.0} s<td>{fault}</tr>").unwrap();
     }
     page += "</table></div><h2>Processes</h2><div class=\"wide\"><table><tr><th>machine<th>memory, most\
-             <th>files, most<th>growth once warm</tr>";
+             <th>files, most<th>growth since warm</tr>";
     for line in &report.machines {
-        let growth = line.growth_mib_per_minute.map_or("–".into(), |growth| format!("{growth:.2} MiB/min"));
+        let growth = line.growth_mib.map_or("–".into(), |growth| format!("{growth:.1} MiB"));
         let (name, resident, files) = (&line.name, line.resident_mib_max, line.files_max);
         write!(page, "<tr><td>{name}<td>{resident:.0} MiB<td>{files}<td>{growth}</tr>").unwrap();
     }

@@ -83,8 +83,8 @@ pub(super) struct MachineLine {
     pub(super) name: String,
     pub(super) resident_mib_max: f64,
     pub(super) files_max: u64,
-    /// Of a process that lived long enough.
-    pub(super) growth_mib_per_minute: Option<f64>,
+    /// Since it was warm, of a process that lived long enough.
+    pub(super) growth_mib: Option<f64>,
 }
 
 impl Report {
@@ -189,7 +189,7 @@ impl MachineLine {
             name: name(machine),
             resident_mib_max: held().map(|held| held.resident).max().unwrap_or(0) as f64 / MIB,
             files_max: held().map(|held| held.files).max().unwrap_or(0),
-            growth_mib_per_minute: seen.growth[machine - 1].map(|growth| growth / MIB),
+            growth_mib: seen.growth[machine - 1].map(|growth| growth / MIB),
         }
     }
 }

@@ -84,7 +84,7 @@ pub(super) struct Seen {
     pub(super) longest_pause: Duration,
     /// Lines of warnings and errors, by what they say.
     pub(super) said: BTreeMap<String, u64>,
-    /// Bytes a minute that the memory of each machine grew in its longest warm life.
+    /// Bytes that the memory of each machine grew by in a warm life, at most.
     pub(super) growth: Vec<Option<f64>>,
 }
 
