@@ -22,7 +22,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use chain::{Checkpoint, HeaderError, Height, LightBlock, NetworkConfig, VerifiedHeader};
+use chain::{Checkpoint, HeaderError, Height, LightBlock, NetworkConfig, UnknownRules, VerifiedHeader};
 use erasure::{Namespace, NamespaceProof, ProofError, VerifiedNamespace};
 use prost::Message as _;
 use tendermint::{Hash, Time, block::Header};
@@ -93,6 +93,9 @@ pub enum ArchiveError {
     /// The bridge does not hold.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// The history goes on under rules that this program does not know.
+    #[error(transparent)]
+    UnknownRules(#[from] UnknownRules),
     /// A proof does not hold.
     #[error("height {height}: {error}")]
     Proof {
@@ -242,6 +245,8 @@ impl<R: Read> Archive<R> {
                 check_checkpoint(&header, checkpoint)?;
             }
             if height <= to {
+                let newest = network.trust_options().newest_rules;
+                UnknownRules::check(header.version.app, height, newest)?;
                 let Some(Hash::Sha256(data_root)) = header.data_hash else {
                     return Err(bad("header", "it has no data root"));
                 };

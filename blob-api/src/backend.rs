@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chain::{
     Address, Amount, Attesters, BlobHeader, Certificate, Height, LightBlock, Outcome, Parameters, StateKey,
-    StateProof, Submission, Transaction, TxId, TxStatus,
+    StateProof, Submission, Transaction, TxId, TxStatus, Upgrade,
 };
 use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof, RangeProof};
 use tendermint::Time;
@@ -40,6 +40,10 @@ pub struct NodeStatus {
     pub syncing: bool,
     /// Peers connected.
     pub peers: usize,
+    /// The last upgrade of the rules that was agreed on.
+    pub upgrade: Upgrade,
+    /// The newest version of the rules that the node knows.
+    pub newest_rules: u64,
 }
 
 /// The fee market after the latest block.

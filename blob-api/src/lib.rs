@@ -24,6 +24,7 @@ mod why;
 mod wire;
 mod wire_certificate;
 mod wire_operator;
+mod wire_rules;
 mod wire_state;
 
 pub use archive::{Archive, ArchiveError, ArchiveScope, ArchivedHeight};
@@ -53,6 +54,7 @@ pub use wire::{
 };
 pub use wire_certificate::{AttesterBody, AttestersBody, CertificateBody, EvmCertificateBody, HistoryBody};
 pub use wire_operator::{AlarmBody, OperatorBody, PoolAccountBody, PoolBody};
+pub use wire_rules::{RulesBody, UpgradeBody};
 pub use wire_state::{ReservationBody, ReservationDetail, StateBody};
 
 /// Media type of a submission.

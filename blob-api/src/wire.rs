@@ -10,7 +10,7 @@ use serde_json::Value;
 use tendermint::Time;
 use utoipa::ToSchema;
 
-use crate::{BlobShape, Rate, TxRecord, why::why};
+use crate::{BlobShape, Rate, RulesBody, TxRecord, why::why};
 
 /// The one shape of every error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -114,6 +114,8 @@ pub struct StatusBody {
     pub parameters: Parameters,
     /// The node's software.
     pub version: String,
+    /// The chain's rules.
+    pub rules: RulesBody,
 }
 
 /// `GET /v1/price`

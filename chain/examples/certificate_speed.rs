@@ -22,8 +22,11 @@ use tendermint::{
 
 const ROUNDS: usize = 21;
 
-const OPTIONS: TrustOptions =
-    TrustOptions { trusting_period: Duration::from_secs(3_600), clock_drift: Duration::from_secs(5) };
+const OPTIONS: TrustOptions = TrustOptions {
+    trusting_period: Duration::from_secs(3_600),
+    clock_drift: Duration::from_secs(5),
+    newest_rules: 1,
+};
 
 fn time(height: u64) -> Time {
     Time::from_unix_timestamp(1_700_000_000 + height as i64, 0).unwrap()

@@ -21,6 +21,7 @@ use crate::{
     transaction::{
         KZG_CHUNKS_PER_BLOCK, NEW_VALIDATORS_PER_BLOCK, Transaction, TxId, VerifiedTransaction, blob_metas,
     },
+    upgrade::UnknownRules,
 };
 
 /// A block without bodies: what is stored, and what a node that catches up is sent.
@@ -281,6 +282,7 @@ fn apply<S: StateStore>(
     transactions: &[Arc<VerifiedTransaction>],
     proposer: &account::Id,
 ) -> Result<Applied, BlockError> {
+    parent.rules()?;
     let parameters = &genesis.parameters;
     let limit = parameters.transactions_per_block as usize;
     if transactions.len() > limit {
@@ -364,7 +366,7 @@ fn build_square(
     Ok(committer.commit(&square, placement.index.clone()))
 }
 
-/// Why a block is invalid. Its proposer is at fault, except for [`BlockError::State`].
+/// Why a block is invalid. Its proposer is at fault, except for [`BlockError::UnknownRules`] and [`BlockError::State`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockError {
@@ -405,6 +407,9 @@ pub enum BlockError {
     /// The square has another root than the header.
     #[error("data_hash is not the data root of the block's square")]
     DataRoot,
+    /// This build is too old to judge it, or to build one.
+    #[error(transparent)]
+    UnknownRules(#[from] UnknownRules),
     /// This node's storage failed.
     #[error(transparent)]
     State(#[from] StateError),

@@ -12,6 +12,7 @@ use crate::{
     reservation::ReservationId,
     staking::ValidatorKeys,
     transaction::{Action, BlobHeader, KzgOpening, Payload, Submission, Transaction},
+    upgrade::Upgrade,
 };
 
 /// Why bytes are no message. Their sender is at fault.
@@ -198,6 +199,15 @@ struct SignedStepMessage {
     signature: Vec<u8>,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct SignalMessage {
+    /// 0 takes back.
+    #[prost(uint64, tag = "1")]
+    version: u64,
+    #[prost(uint64, tag = "2")]
+    height: u64,
+}
+
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum ActionMessage {
     #[prost(message, tag = "6")]
@@ -214,6 +224,8 @@ enum ActionMessage {
     Unbond(UnbondMessage),
     #[prost(message, tag = "12")]
     Evidence(EvidenceMessage),
+    #[prost(message, tag = "13")]
+    Signal(SignalMessage),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -228,7 +240,7 @@ struct TransactionMessage {
     fee_cap: u64,
     #[prost(uint64, tag = "5")]
     tip: u64,
-    #[prost(oneof = "ActionMessage", tags = "6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "ActionMessage", tags = "6, 7, 8, 9, 10, 11, 12, 13")]
     action: Option<ActionMessage>,
     /// 96 bytes an opening: commitment ‖ proof.
     #[prost(bytes = "vec", tag = "14")]
@@ -293,6 +305,10 @@ fn action_message(action: &Action) -> ActionMessage {
         }),
         Action::Unbond { stake } => ActionMessage::Unbond(UnbondMessage { stake: *stake }),
         Action::Evidence(evidence) => ActionMessage::Evidence(evidence_message(evidence)),
+        Action::Signal(upgrade) => ActionMessage::Signal(upgrade.map_or_else(
+            SignalMessage::default,
+            |Upgrade { version, height }| SignalMessage { version, height },
+        )),
     }
 }
 
@@ -421,6 +437,9 @@ fn decode_action(message: ActionMessage) -> Result<Action, DecodeError> {
         },
         ActionMessage::Unbond(unbond) => Action::Unbond { stake: unbond.stake },
         ActionMessage::Evidence(evidence) => Action::Evidence(Box::new(decode_evidence(&evidence)?)),
+        ActionMessage::Signal(SignalMessage { version, height }) => {
+            Action::Signal((version > 0).then_some(Upgrade { version, height }))
+        }
     })
 }
 

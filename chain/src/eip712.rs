@@ -27,6 +27,8 @@ const BOND_TYPE: &str = "Bond(address sender,bytes16 salt,uint64 validUntil,uint
                          bytes attestationKey,bytes attestationProof)";
 const UNBOND_TYPE: &str = "Unbond(address sender,bytes16 salt,uint64 validUntil,uint64 feeCapPerShare,\
                            uint64 tipPerShare,uint64 stake)";
+const SIGNAL_TYPE: &str = "Signal(address sender,bytes16 salt,uint64 validUntil,uint64 feeCapPerShare,\
+                           uint64 tipPerShare,uint64 version,uint64 height)";
 const EVIDENCE_TYPE: &str = "Evidence(address sender,bytes16 salt,uint64 validUntil,uint64 feeCapPerShare,\
                              uint64 tipPerShare,bytes evidence)";
 
@@ -165,6 +167,10 @@ impl Payload {
             Action::Unbond { stake } => common(Words::of_type(UNBOND_TYPE)).number(*stake).hash(),
             Action::Evidence(evidence) => {
                 common(Words::of_type(EVIDENCE_TYPE)).bytes(&evidence.encode()).hash()
+            }
+            Action::Signal(upgrade) => {
+                let (version, height) = upgrade.map_or((0, 0), |upgrade| (upgrade.version, upgrade.height));
+                common(Words::of_type(SIGNAL_TYPE)).number(version).number(height).hash()
             }
         };
         domain.digest(hash)

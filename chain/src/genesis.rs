@@ -14,6 +14,7 @@ use crate::{
     fees::FeeRules,
     header::TrustOptions,
     hex_text::{HexError, parse},
+    upgrade::{RULES_VERSION, UPGRADE_HORIZON, UPGRADE_NOTICE_MIN},
 };
 
 /// Longest chain id, Tendermint's own limit.
@@ -58,6 +59,9 @@ pub struct Parameters {
     pub slash_percent: u8,
     /// Heights for which the same validators attest: at least 2. The next ones are fixed in the middle.
     pub epoch_heights: u64,
+    /// How far ahead of its height an upgrade of the rules has to be agreed on, in heights, so that everybody can have
+    /// the new build by then.
+    pub upgrade_notice_heights: Height,
     /// Share of the base fee that is burned, in percent; the rest goes to the validators by stake.
     pub burn_percent: u8,
 }
@@ -80,6 +84,8 @@ impl Default for Parameters {
             minimum_stake: 10 * NANO_PER_WEFT,
             slash_percent: 5,
             epoch_heights: 4_096,
+            // A day of full blocks, ten of empty ones.
+            upgrade_notice_heights: 86_400,
             burn_percent: 50,
         }
     }
@@ -135,6 +141,12 @@ impl Parameters {
         if !(2..=EPOCH_HEIGHTS_MAX).contains(&self.epoch_heights) {
             let reason = format!("must be 2 to {EPOCH_HEIGHTS_MAX}, got {}", self.epoch_heights);
             return bad("parameters.epoch_heights", reason);
+        }
+        let notice = UPGRADE_NOTICE_MIN..=UPGRADE_HORIZON / 2;
+        if !notice.contains(&self.upgrade_notice_heights) {
+            let (least, most) = notice.into_inner();
+            let reason = format!("must be {least} to {most}, got {}", self.upgrade_notice_heights);
+            return bad("parameters.upgrade_notice_heights", reason);
         }
         for (field, value) in
             [("parameters.burn_percent", self.burn_percent), ("parameters.slash_percent", self.slash_percent)]
@@ -345,11 +357,12 @@ pub struct NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// How far headers may be trusted: the file's period, and 10 s of clock drift.
+    /// How far headers may be trusted: the file's period, 10 s of clock drift, and the rules that this crate knows.
     pub fn trust_options(&self) -> TrustOptions {
         TrustOptions {
             trusting_period: Duration::from_secs(self.trusting_period_seconds),
             clock_drift: Duration::from_secs(10),
+            newest_rules: RULES_VERSION,
         }
     }
 

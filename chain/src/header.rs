@@ -17,6 +17,7 @@ use crate::{
     certificate::{Certificate, Certified},
     codec::{DecodeError, fixed},
     genesis::Checkpoint,
+    upgrade::UnknownRules,
 };
 
 /// Longest encoding of a light block: 10,000 validators with their signatures and keys fit.
@@ -194,16 +195,19 @@ impl HeaderHint {
     }
 }
 
-/// How far a verified header may be trusted.
+/// Which headers are taken for verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustOptions {
     /// How old a header may be to verify others from it; below the chain's unbonding period.
     pub trusting_period: Duration,
     /// How far ahead of the local clock a header may be.
     pub clock_drift: Duration,
+    /// The newest version of the rules that the reader knows: what later ones say of a block may mean something else.
+    pub newest_rules: u64,
 }
 
-/// A light block that is a checkpoint, or follows from one through signatures or hashes.
+/// A light block that is a checkpoint, or follows from one through signatures or hashes, and whose block follows rules
+/// that its reader knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedHeader {
     block: LightBlock,
@@ -212,7 +216,8 @@ pub struct VerifiedHeader {
 }
 
 impl VerifiedHeader {
-    fn new(block: LightBlock) -> Result<Self, HeaderError> {
+    fn new(block: LightBlock, newest_rules: u64) -> Result<Self, HeaderError> {
+        UnknownRules::check(block.signed_header.header.version.app, block.height(), newest_rules)?;
         let missing = |what: &str| HeaderError::Invalid(format!("the header has no {what}"));
         let Hash::Sha256(hash) = block.signed_header.header.hash() else { return Err(missing("hash")) };
         let Some(Hash::Sha256(data_root)) = block.signed_header.header.data_hash else {
@@ -242,7 +247,7 @@ impl VerifiedHeader {
         }
         check_age(header.time, now, options)?;
         block.check_sets()?;
-        Self::new(block)
+        Self::new(block, options.newest_rules)
     }
 
     /// A later header, adjacent or not, signed by enough of the stake that this one trusts.
@@ -262,7 +267,7 @@ impl VerifiedHeader {
             clock_drift: options.clock_drift,
         };
         match ProdVerifier::default().verify_update_header(block.untrusted(), trusted, &stock, now) {
-            Verdict::Success => Self::new(block),
+            Verdict::Success => Self::new(block, options.newest_rules),
             Verdict::NotEnoughTrust(_) => {
                 Err(HeaderError::NotEnoughTrust { from: self.height(), to: block.height() })
             }
@@ -292,7 +297,7 @@ impl VerifiedHeader {
             return invalid("the header is of the future");
         }
         block.check_sets()?;
-        Self::new(block.without_commit())
+        Self::new(block.without_commit(), options.newest_rules)
     }
 
     /// The header just before, which this one names by its hash.
@@ -304,7 +309,8 @@ impl VerifiedHeader {
             return Err(HeaderError::NotThePredecessor { height: self.height() });
         }
         block.check_sets()?;
-        Self::new(block)
+        // Rules do not go back.
+        Self::new(block, self.header().version.app)
     }
 
     /// Height.
@@ -390,6 +396,9 @@ pub enum HeaderError {
         /// Wanted height.
         to: Height,
     },
+    /// It is as it should be, but its block follows rules that this build does not know.
+    #[error(transparent)]
+    UnknownRules(#[from] UnknownRules),
     /// A signature, hash, height or time is wrong. The peer is at fault.
     #[error("invalid header: {0}")]
     Invalid(String),

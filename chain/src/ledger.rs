@@ -7,6 +7,7 @@ mod attesting;
 mod once;
 mod reserving;
 mod staking;
+mod upgrade;
 
 pub(crate) use staking::genesis_values;
 
@@ -25,6 +26,7 @@ use crate::{
     state::{Draft, State, StateError, StateStore, StateUpdate, Values},
     state_key::StateKey,
     transaction::{Action, Payload, TxId, VerifiedTransaction},
+    upgrade::UpgradeError,
 };
 
 /// What an included transaction paid.
@@ -175,6 +177,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
             }
             Action::Unbond { stake } => self.unbonded(payload.sender, *stake).map(|_| 0),
             Action::Evidence(evidence) => self.offender(evidence).map(|_| 0),
+            Action::Signal(upgrade) => self.may_signal(payload.sender, *upgrade).map(|()| 0),
         }
     }
 
@@ -208,6 +211,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
             Action::Bond { stake, keys } => self.bond(sender, *stake, keys.as_deref())?,
             Action::Unbond { stake } => self.unbond(sender, *stake)?,
             Action::Evidence(evidence) => self.slash(evidence, sender)?,
+            Action::Signal(upgrade) => self.signal(sender, *upgrade)?,
         }
         self.used += receipt.shares;
         if receipt.reservation.is_none() {
@@ -242,6 +246,7 @@ impl<'a, S: StateStore> Ledger<'a, S> {
         self.rotate_sets()?;
         self.rotate_attesters()?;
         self.grow_history(previous)?;
+        self.agree_on_upgrade()?;
         self.move_unbonding(previous.map_or(self.genesis.time, |header| header.time))?;
         let excess = self.rules.next(self.excess, self.used_on_demand.saturating_add(self.reserved));
         self.draft.put_number(StateKey::Excess, excess);
@@ -338,6 +343,9 @@ pub enum LedgerError {
     /// Nobody contradicted himself.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// This cannot be signalled.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
     /// This node's storage failed.
     #[error(transparent)]
     State(#[from] StateError),

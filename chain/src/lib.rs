@@ -39,6 +39,7 @@ mod state_key;
 mod state_proof;
 mod succession;
 mod transaction;
+mod upgrade;
 
 pub use accusation::Accusation;
 pub use address::{Address, KeyError, SecretKey};
@@ -81,6 +82,9 @@ pub use transaction::{
     Action, BlobHeader, KzgOpening, OTHER_HORIZON, Payload, SUBMIT_HORIZON, Submission, Transaction,
     TransactionError, TxId, VerifiedTransaction,
 };
+pub use upgrade::{
+    RULES_VERSION, Signals, UPGRADE_HORIZON, UPGRADE_NOTICE_MIN, UnknownRules, Upgrade, UpgradeError,
+};
 
 /// A sum of money in nano: 10^9 nano are one WEFT. Sums are checked; nothing wraps.
 pub type Amount = u64;
@@ -90,6 +94,3 @@ pub type Height = u64;
 
 /// One WEFT in nano.
 pub const NANO_PER_WEFT: Amount = 1_000_000_000;
-
-/// Version of the rules that this crate implements, `version.app` of every header.
-pub const RULES_VERSION: u64 = 1;

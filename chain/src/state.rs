@@ -17,6 +17,8 @@
 //! | `unbonding-start`, `unbonding-end` | first place not paid out, first place free: u64 BE |
 //! | `attesters`, `attesters-next` | [`Attesters::encode`] of the epoch of the latest block, and of the next once it is fixed |
 //! | `history` | [`KeccakFrontier::encode`] over height: u64 BE ‖ data root of the epoch's blocks before the latest |
+//! | `upgrade` | [`Upgrade::encode`] of the last upgrade that was agreed on; none before the first |
+//! | `signals` | [`Signals::encode`] of what operators signalled for the next one |
 //!
 //! A height is a version of the tree; what a block does not touch is shared with the version before.
 
@@ -38,6 +40,7 @@ use crate::{
     staking::{Roster, Validator},
     state_key::StateKey,
     transaction::Payload,
+    upgrade::{Signals, Upgrade},
 };
 
 /// Where the tree's nodes and values are kept. Implementations read what earlier [`StateUpdate`]s wrote.
@@ -82,6 +85,16 @@ pub(crate) trait Values {
 
     fn validator(&self, operator: &Address) -> Result<Option<Validator>, StateError> {
         self.value(StateKey::Validator(*operator))?.map(|bytes| Validator::decode(&bytes)).transpose()
+    }
+
+    fn upgrade(&self) -> Result<Upgrade, StateError> {
+        let agreed = self.value(StateKey::Upgrade)?.map(|bytes| Upgrade::decode(&bytes)).transpose()?;
+        Ok(agreed.unwrap_or(Upgrade::GENESIS))
+    }
+
+    fn signals(&self) -> Result<Signals, StateError> {
+        let given = self.value(StateKey::Signals)?.map(|bytes| Signals::decode(&bytes)).transpose()?;
+        Ok(given.unwrap_or_default())
     }
 
     fn reservation(&self, id: &ReservationId) -> Result<Option<Reservation>, StateError> {
@@ -263,6 +276,16 @@ impl<'a, S: StateStore> State<'a, S> {
             None => Ok(KeccakFrontier::default()),
             Some(bytes) => KeccakFrontier::decode(&bytes).ok_or(StateError::Malformed("history")),
         }
+    }
+
+    /// The last upgrade that was agreed on, in force or still to come.
+    pub fn upgrade(&self) -> Result<Upgrade, StateError> {
+        Values::upgrade(self)
+    }
+
+    /// What operators signalled for the next upgrade.
+    pub fn signals(&self) -> Result<Signals, StateError> {
+        Values::signals(self)
     }
 
     /// Whether the transaction, or another of its sender, salt and last height, is in the chain and has not expired.

@@ -48,6 +48,10 @@ pub enum StateKey {
     AttestersNext,
     /// The tree of the epoch's data roots before the latest block's: `history`.
     History,
+    /// The last upgrade of the rules that was agreed on: `upgrade`.
+    Upgrade,
+    /// What operators signalled for the next one: `signals`.
+    Signals,
 }
 
 impl StateKey {
@@ -73,6 +77,8 @@ impl StateKey {
             Self::Attesters => "attesters",
             Self::AttestersNext => "attesters-next",
             Self::History => "history",
+            Self::Upgrade => "upgrade",
+            Self::Signals => "signals",
         }
     }
 
@@ -113,7 +119,8 @@ impl fmt::Display for StateKey {
 #[error(
     "'{0}' is no key of the state; they are account/0x…, reservation/…, validator/0x…, consensus-key/…, \
      attestation-key/…, unbonding/place, once/…, seen/height, reservations-until/height, excess, burned, reserved, \
-     validators-last, validators, validators-next, unbonding-start, unbonding-end, attesters, attesters-next and history"
+     validators-last, validators, validators-next, unbonding-start, unbonding-end, attesters, attesters-next, history, \
+     upgrade and signals"
 )]
 pub struct StateKeyError(String);
 
@@ -143,6 +150,8 @@ impl FromStr for StateKey {
             "attesters" => Some(Self::Attesters),
             "attesters-next" => Some(Self::AttestersNext),
             "history" => Some(Self::History),
+            "upgrade" => Some(Self::Upgrade),
+            "signals" => Some(Self::Signals),
             _ => None,
         };
         // One way of writing each.
@@ -169,6 +178,8 @@ mod tests {
             StateKey::Unbonding(3),
             StateKey::ValidatorsNext,
             StateKey::AttestersNext,
+            StateKey::Upgrade,
+            StateKey::Signals,
         ];
         for key in keys {
             assert_eq!(key.to_string().parse(), Ok(key));

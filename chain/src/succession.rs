@@ -15,11 +15,12 @@ use tendermint_light_client_verifier::operations::{ProdVotingPowerCalculator, Vo
 use tendermint_proto::v0_38::types::CommitSig as RawCommitSig;
 
 use crate::{
-    Height, RULES_VERSION,
+    Height,
     block::BlockError,
     genesis::Genesis,
     state::{State, StateError, StateStore},
     state_key::StateKey,
+    upgrade::{UnknownRules, Upgrade},
 };
 
 /// Tendermint's block protocol version.
@@ -41,11 +42,19 @@ pub struct Parent {
     pub validators: validator::Set,
     /// The set that signs the one after.
     pub next_validators: validator::Set,
+    /// The last upgrade of the rules that was agreed on.
+    pub upgrade: Upgrade,
+    /// The newest version of the rules that the build on top of this knows.
+    pub newest_rules: u64,
 }
 
 impl Parent {
-    /// What builds on `state`, the state after the header `last`.
-    pub fn new<S: StateStore>(state: State<'_, S>, last: Option<SignedHeader>) -> Result<Self, StateError> {
+    /// What builds on `state`, the state after the header `last`, in a build that knows the rules up to `newest_rules`.
+    pub fn new<S: StateStore>(
+        state: State<'_, S>,
+        last: Option<SignedHeader>,
+        newest_rules: u64,
+    ) -> Result<Self, StateError> {
         let set = |key| state.roster(key).and_then(|roster| roster.set());
         Ok(Self {
             state_root: state.root()?,
@@ -53,12 +62,20 @@ impl Parent {
             last_validators: set(StateKey::ValidatorsLast)?,
             validators: set(StateKey::Validators)?,
             next_validators: set(StateKey::ValidatorsNext)?,
+            upgrade: state.upgrade()?,
+            newest_rules,
         })
     }
 
     /// Height of the block that builds on this.
     pub fn next_height(&self) -> Height {
         self.last.as_ref().map_or(1, |last| last.header.height.value() + 1)
+    }
+
+    /// The version of the rules that the next block follows. What differs by version takes it from here.
+    pub fn rules(&self) -> Result<u64, UnknownRules> {
+        let height = self.next_height();
+        UnknownRules::check(self.upgrade.version_at(height), height, self.newest_rules)
     }
 
     /// Time that the next header has to exceed.
@@ -83,7 +100,7 @@ pub(crate) fn expected_header(
     let height = block::Height::try_from(parent.next_height()).map_err(|_| BlockError::Header("height"))?;
     let empty = simple_hash_from_byte_vectors::<Sha256>(&[] as &[Vec<u8>]);
     Ok(Header {
-        version: Version { block: BLOCK_PROTOCOL, app: RULES_VERSION },
+        version: Version { block: BLOCK_PROTOCOL, app: parent.rules()? },
         chain_id: chain::Id::try_from(genesis.chain_id.as_str())
             .map_err(|_| BlockError::Header("chain_id"))?,
         height,

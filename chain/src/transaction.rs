@@ -16,6 +16,7 @@ use crate::{
     hex_text::hex_text,
     reservation::{self, ReservationId},
     staking::{KeysError, ValidatorKeys},
+    upgrade::Upgrade,
 };
 
 /// Bytes of one EIP-4844 blob, the unit of its foreign commitment.
@@ -182,13 +183,16 @@ pub enum Action {
     },
     /// Shows that a validator contradicted itself: it loses stake and place, the sender gets a part of the stake.
     Evidence(Box<Evidence>),
+    /// Says that the sender's validator runs a build which knows these rules, and wants them from that height on; none
+    /// takes back what it said before.
+    Signal(Option<Upgrade>),
 }
 
 impl Action {
     /// The most that it takes from the sender besides the transaction's fee, in nano.
     pub fn spends(&self) -> Amount {
         match self {
-            Self::SubmitBlobs { .. } | Self::Unbond { .. } | Self::Evidence(_) => 0,
+            Self::SubmitBlobs { .. } | Self::Unbond { .. } | Self::Evidence(_) | Self::Signal(_) => 0,
             Self::Transfer { amount, .. } | Self::Bond { stake: amount, .. } => *amount,
             Self::Reserve { price_cap, .. } | Self::ExtendReservation { price_cap, .. } => *price_cap,
         }
@@ -212,7 +216,11 @@ impl Action {
                 }
                 blobs.iter().enumerate().try_for_each(|(at, blob)| blob.check(at, parameters))
             }
-            Self::Transfer { .. } | Self::Bond { .. } | Self::Unbond { .. } | Self::Evidence(_) => Ok(()),
+            Self::Transfer { .. }
+            | Self::Bond { .. }
+            | Self::Unbond { .. }
+            | Self::Evidence(_)
+            | Self::Signal(_) => Ok(()),
             Self::Reserve { rate, blocks, signers, .. } => {
                 reservation::check_purchase(&FeeRules::new(parameters), *rate, *blocks, signers)
             }

@@ -214,6 +214,8 @@ impl Application for Agree {
                 self.node.fail(&error);
                 Verdict::NotYet
             }
+            // Whoever knows the rules judges.
+            Err(NodeError::Rule { error: BlockError::UnknownRules(_), .. }) => Verdict::NotYet,
             Err(NodeError::Rule { .. }) if !self.is_next(height) => Verdict::NotYet,
             Err(NodeError::Rule { error, .. }) => invalid(error.to_string()),
             Err(error) => {
@@ -254,6 +256,8 @@ impl Application for Agree {
         if self.halt == Some(height.value()) {
             return Err(Halted(height).into());
         }
+        // Before the engine can vote on a block that this build cannot judge.
+        self.node.head().rules()?;
         self.next()
     }
 

@@ -222,6 +222,8 @@ impl Backend for Api {
             block_time: head.last.as_ref().map(|last| last.header.time),
             syncing: self.engine.view().height > head.next_height(),
             peers: self.network.peers().len(),
+            upgrade: head.upgrade,
+            newest_rules: head.newest_rules,
         }
     }
 

@@ -8,14 +8,14 @@ use std::{
     fs::{self, File},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use chain::{
-    Amount, AttestationSecret, Genesis, GenesisAccount, GenesisValidator, NANO_PER_WEFT, NetworkConfig,
-    Parameters, SecretKey,
+    Amount, AttestationSecret, Genesis, GenesisAccount, GenesisValidator, Height, NANO_PER_WEFT,
+    NetworkConfig, Parameters, SecretKey,
 };
 use network::Multiaddr;
 use tokio::{
@@ -34,6 +34,9 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// What each prefunded account owns.
 pub const PREFUNDED: Amount = 1_000_000 * NANO_PER_WEFT;
+
+/// Notice of an upgrade on development networks, in heights.
+pub const DEV_NOTICE: Height = 10;
 
 /// Prefunded accounts of development networks.
 pub const DEV_ACCOUNTS: usize = 3;
@@ -116,6 +119,13 @@ impl Process {
         Ok(self.child.kill().await?)
     }
 
+    /// Waits until it ends of itself.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        // Waiting would close it, which asks to stop.
+        let _open = self.child.stdin.take();
+        Ok(self.child.wait().await?)
+    }
+
     /// Asks it to stop by closing its standard input, and waits; kills it if it does not listen.
     pub async fn stop(&mut self) -> Result<()> {
         drop(self.child.stdin.take());
@@ -193,6 +203,7 @@ impl Devnet {
         members.truncate(validators);
         let faucet = dev_key(0)?;
         let mut genesis = dev_genesis("weft-devnet", members)?;
+        genesis.parameters.upgrade_notice_heights = DEV_NOTICE;
         change(&mut genesis);
         let mut devnet = Self {
             dir: dir.into(),
@@ -210,7 +221,7 @@ impl Devnet {
                 ..NodeConfig::loopback(&name)
             };
             home.write(&config, &genesis)?;
-            let node = devnet.run(home, &name).await?;
+            let node = devnet.run(home, &name, &devnet.programs.join("da-node")).await?;
             devnet.nodes.push(node);
         }
         devnet.wait_for_height(1).await?;
@@ -218,18 +229,19 @@ impl Devnet {
         Ok(devnet)
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    /// What the process of this name has written.
+    pub fn log(&self, name: &str) -> PathBuf {
         self.dir.join(format!("{name}.log"))
     }
 
-    async fn run(&self, home: Home, name: &str) -> Result<DevNode> {
+    async fn run(&self, home: Home, name: &str, program: &Path) -> Result<DevNode> {
         let running = home.path("running.json");
         // Of an earlier run; the new process writes it when it is ready.
         let _ = fs::remove_file(&running);
         let folder = home.path("").display().to_string();
         let arguments = ["run", "--home", folder.as_str(), "--until-stdin-closes"];
         let log = self.log(name);
-        let mut process = Process::spawn(&self.programs.join("da-node"), name, &arguments, &log)?;
+        let mut process = Process::spawn(program, name, &arguments, &log)?;
         let running = wait_for(START_LIMIT, &format!("{name} to start"), || {
             process.check_alive(&log)?;
             Ok(if running.exists() { Some(home.running()?) } else { None })
@@ -245,8 +257,13 @@ impl Devnet {
 
     /// Starts a node again that was killed or stopped.
     pub async fn restart(&mut self, at: usize) -> Result<()> {
+        self.restart_as(at, &self.programs.join("da-node")).await
+    }
+
+    /// The same with another build of `da-node`.
+    pub async fn restart_as(&mut self, at: usize, program: &Path) -> Result<()> {
         let (home, name) = (self.nodes[at].home.clone(), self.nodes[at].process.name.clone());
-        self.nodes[at] = self.run(home, &name).await?;
+        self.nodes[at] = self.run(home, &name, program).await?;
         Ok(())
     }
 

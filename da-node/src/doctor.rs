@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use blob_api::{RulesBody, UpgradeBody};
 use chain::Genesis;
 use network::Multiaddr;
 use rustix::process::{Resource, getrlimit};
@@ -97,6 +98,7 @@ pub async fn examine(home: &Home, ntp: Option<&str>) -> Vec<Finding> {
     findings.push(open_files(getrlimit(Resource::Nofile).current));
     findings.push(clock_offset(ntp).await);
     findings.push(running(home, &config).await);
+    findings.extend(rules(home).await);
     findings.extend(peers("engine peers", &config.engine_peers).await);
     findings.extend(peers("data peers", &config.data_peers).await);
     findings
@@ -267,6 +269,25 @@ async fn running(home: &Home, config: &NodeConfig) -> Finding {
     }
 }
 
+/// Whether the running node can go on with what is agreed on.
+async fn rules(home: &Home) -> Option<Finding> {
+    let api = home.running().ok()?.api;
+    let status = blob_api::Client::new(&[api], None).ok()?.status().await.ok()?;
+    Some(rules_of(&status.rules))
+}
+
+fn rules_of(rules: &RulesBody) -> Finding {
+    let seen = format!("version {}", rules.version);
+    let Some(UpgradeBody { version, height }) = &rules.upgrade else { return Finding::ok("rules", seen) };
+    let seen = format!("{seen}; version {version} from height {height} on is agreed on");
+    if *version <= rules.newest_known {
+        return Finding::ok("rules", format!("{seen}, and the node knows it"));
+    }
+    let remedy =
+        format!("install a build that knows version {version} before height {height}: docs/upgrades.md");
+    Finding::fail("rules", format!("{seen}, and the node stops before it"), remedy)
+}
+
 async fn block_age(api: &str) -> Option<Duration> {
     let status = blob_api::Client::new(&[api.to_owned()], None).ok()?.status().await.ok()?;
     clock::now().duration_since(status.block_time?).ok()
@@ -377,6 +398,17 @@ mod tests {
         fs::write(home.path("node.toml"), "nme = 1").unwrap();
         let findings = examine(&home, None).await;
         assert_eq!((findings.len(), worst(&findings, "settings")), (1, Grade::Fail));
+    }
+
+    #[test]
+    fn an_upgrade_that_the_node_does_not_know_must_be_mended() {
+        let upgrade = UpgradeBody { version: 2, height: 90 };
+        let rules = |newest_known, upgrade| rules_of(&RulesBody { version: 1, newest_known, upgrade });
+        assert_eq!(rules(1, None), Finding::ok("rules", "version 1"));
+        assert_eq!(rules(2, Some(upgrade.clone())).grade, Grade::Ok);
+        let unknown = rules(1, Some(upgrade));
+        assert_eq!(unknown.grade, Grade::Fail);
+        assert!(unknown.remedy.unwrap().contains("version 2 before height 90"), "{}", unknown.seen);
     }
 
     #[test]

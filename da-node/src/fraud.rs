@@ -160,6 +160,7 @@ impl Node {
         let options = TrustOptions {
             trusting_period: std::time::Duration::MAX,
             clock_drift: std::time::Duration::ZERO,
+            newest_rules: self.newest_rules,
         };
         VerifiedHeader::from_checkpoint(block, &self.genesis.chain_id, &checkpoint, now, &options)
             .map(Some)

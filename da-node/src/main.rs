@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    da_node::commands::main()
+    da_node::commands::main(chain::RULES_VERSION)
 }

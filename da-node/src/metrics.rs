@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use chain::ValidBlock;
+use chain::{Parent, ValidBlock};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue},
     metrics::{
@@ -89,6 +89,12 @@ pub(crate) struct Metrics {
     pub(crate) certificates: Counter,
     /// Latest height with a certificate.
     pub(crate) certified_height: Gauge,
+    /// Version of the rules that the next block follows.
+    pub(crate) rules_version: Gauge,
+    /// Height of an upgrade that is agreed on and still to come; 0 without one.
+    pub(crate) upgrade_height: Gauge,
+    /// 1 while it is to rules that this build does not know.
+    pub(crate) upgrade_unknown: Gauge,
     /// How long each stage took.
     stages: StageSeconds,
 }
@@ -134,6 +140,17 @@ impl Metrics {
             "Squares fetched after commit",
             metrics.squares_backfilled.clone(),
         );
+        node.register("rules_version", "Rules of the next block", metrics.rules_version.clone());
+        node.register(
+            "upgrade_height_blocks",
+            "Height of an upgrade still to come, or 0",
+            metrics.upgrade_height.clone(),
+        );
+        node.register(
+            "upgrade_unknown",
+            "1 while it is to rules that this build does not know",
+            metrics.upgrade_unknown.clone(),
+        );
         node.register("stage_seconds", "How long a block's stages took", metrics.stages.0.clone());
         metrics
     }
@@ -142,6 +159,15 @@ impl Metrics {
     pub(crate) fn pool_size(&self, transactions: usize, bytes: usize) {
         self.pool_transactions.set(transactions as i64);
         self.pool_bytes.set(bytes as i64);
+    }
+
+    /// Shows the rules of the block that builds on `parent`, and what is agreed on to follow them.
+    pub(crate) fn rules(&self, parent: &Parent) {
+        let (next, upgrade) = (parent.next_height(), parent.upgrade);
+        let coming = next < upgrade.height;
+        self.rules_version.set(upgrade.version_at(next) as i64);
+        self.upgrade_height.set(if coming { upgrade.height as i64 } else { 0 });
+        self.upgrade_unknown.set((coming && upgrade.version > parent.newest_rules).into());
     }
 
     /// Runs `work` and counts how long it took.

@@ -54,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) metrics: Metrics,
     /// Proofs that a block of this chain is wrong.
     pub(crate) frauds: Frauds,
+    /// The newest version of the rules that this build knows.
+    pub(crate) newest_rules: u64,
     head: watch::Sender<Arc<Parent>>,
     /// Commits proposals in the buffers of squares that nobody uses any more.
     committer: Mutex<Committer>,
@@ -108,9 +110,16 @@ pub(crate) enum NodeError {
 
 impl Node {
     /// Opens the node on its database.
-    pub(crate) fn open(genesis: Genesis, store: Store, metrics: Metrics) -> Result<Self, NodeError> {
+    pub(crate) fn open(
+        genesis: Genesis,
+        store: Store,
+        metrics: Metrics,
+        newest_rules: u64,
+    ) -> Result<Self, NodeError> {
         let tip = store.tip()?;
-        let parent = Self::parent_of(&store, tip)?;
+        let parent = Self::parent_of(&store, tip, newest_rules)?;
+        metrics.rules(&parent);
+        tell_of_upgrade(&parent);
         let frauds = Frauds::load(&store)?;
         let mut missing = store.missing()?;
         missing.retain(|height| !frauds.judged().contains(height));
@@ -128,6 +137,7 @@ impl Node {
             squares: Squares::default(),
             metrics,
             frauds,
+            newest_rules,
             head: watch::Sender::new(Arc::new(parent)),
             committer: Mutex::new(Committer::new(COMMIT_THREADS)),
             valid: Mutex::default(),
@@ -174,7 +184,7 @@ impl Node {
         self.pool_turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn parent_of(store: &Store, tip: Height) -> Result<Parent, NodeError> {
+    fn parent_of(store: &Store, tip: Height, newest_rules: u64) -> Result<Parent, NodeError> {
         let last = match tip {
             0 => None,
             tip => {
@@ -183,7 +193,7 @@ impl Node {
                 Some(SignedHeader::new(block.header, commit).map_err(|_| NodeError::Commit(tip))?)
             }
         };
-        Ok(Parent::new(State::at(store, tip), last).map_err(StoreError::from)?)
+        Ok(Parent::new(State::at(store, tip), last, newest_rules).map_err(StoreError::from)?)
     }
 
     /// Stops the node: its disk or its rules cannot be relied on.
@@ -418,7 +428,12 @@ impl Node {
         let excess = State::at(&self.store, height).excess()?;
         let in_turn = self.pool_turn();
         self.market.advance(market, excess);
-        let parent = Parent::new(State::at(&self.store, height), Some(last)).map_err(StoreError::from)?;
+        let parent = Parent::new(State::at(&self.store, height), Some(last), self.newest_rules)
+            .map_err(StoreError::from)?;
+        self.metrics.rules(&parent);
+        if parent.upgrade != self.head().upgrade {
+            tell_of_upgrade(&parent);
+        }
         self.head.send_replace(Arc::new(parent));
         let included: Vec<_> =
             valid.receipts.iter().map(|receipt| receipt.id).zip(&valid.block.transactions).collect();
@@ -552,5 +567,22 @@ impl Node {
             }
             Ok(Some(Arc::new(square)))
         })
+    }
+}
+
+/// Says what is agreed on and still to come, and what that means for this build.
+fn tell_of_upgrade(parent: &Parent) {
+    let Parent { upgrade, newest_rules, .. } = parent;
+    if parent.next_height() >= upgrade.height {
+        return;
+    }
+    if upgrade.version > *newest_rules {
+        tracing::warn!(
+            newest_rules,
+            "rules {upgrade} are agreed on, and this build does not know them: it stops before that height; install a \
+             newer build until then"
+        );
+    } else {
+        tracing::info!("rules {upgrade} are agreed on; this build knows them");
     }
 }

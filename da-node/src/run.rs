@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use axum::{Router, routing::get};
-use chain::{AttestationSecret, Checkpoint, Height, NetworkConfig};
+use chain::{AttestationSecret, Checkpoint, Height, NetworkConfig, RULES_VERSION, UnknownRules};
 use consensus::{Application, Guard, Timeouts};
 use network::{Keypair, Kind, Multiaddr, Network, Topic};
 use prometheus_client::registry::Registry;
@@ -62,7 +62,7 @@ struct Following {
 }
 
 /// How this run differs from the folder's settings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// End once this height is committed.
     pub halt_height: Option<Height>,
@@ -70,6 +70,14 @@ pub struct Options {
     pub archive: bool,
     /// Keep squares for so many seconds, whatever the settings say.
     pub retention_seconds: Option<u64>,
+    /// The newest version of the rules that this build knows: the node ends before a block of a later one.
+    pub newest_rules: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { halt_height: None, archive: false, retention_seconds: None, newest_rules: RULES_VERSION }
+    }
 }
 
 /// Starts the node of `home`.
@@ -88,7 +96,7 @@ pub async fn start_as(
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let store = Store::open(&home.path("db"), &genesis)?;
-    let node = Arc::new(Node::open(genesis, store, metrics)?);
+    let node = Arc::new(Node::open(genesis, store, metrics, options.newest_rules)?);
     let next = node.head().next_height();
     let retention = Retention::new(
         options.archive || (config.archive && options.retention_seconds.is_none()),
@@ -102,6 +110,10 @@ pub async fn start_as(
         );
     }
 
+    // One that was halted has a proof to give to others.
+    if node.frauds.convicted().is_none() {
+        node.head().rules()?;
+    }
     let network_seed = home.key(KeyRole::Network)?;
     let mut network_config =
         network::Config::new(&node.genesis.chain_id, Keypair::ed25519_from_bytes(network_seed)?);
@@ -221,13 +233,18 @@ pub async fn start_as(
     });
     let ending = engine.clone();
     tasks.spawn(async move {
-        match ending.join().await {
-            Err(consensus::Error::Application { source, .. }) if source.is::<Halted>() => {
+        let ended = ending.join().await;
+        if let Err(consensus::Error::Application { source, .. }) = &ended {
+            if source.is::<Halted>() {
                 tracing::info!("{source}");
-                Ok(())
+                return Ok(());
             }
-            ended => ended.context("consensus ended"),
+            if let Some(unknown) = source.downcast_ref::<UnknownRules>() {
+                tracing::error!("{unknown}");
+                return Err((*unknown).into());
+            }
         }
+        ended.context("consensus ended")
     });
     let ending = network.clone();
     tasks.spawn(async move {

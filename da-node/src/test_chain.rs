@@ -7,7 +7,8 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use chain::{
     Action, Amount, BlobHeader, Candidate, CheckedBlob, Genesis, GenesisAccount, GenesisValidator, Height,
-    Parameters, Parent, Payload, SecretKey, State, StateStore, StateUpdate, ValidBlock,
+    Parameters, Parent, Payload, RULES_VERSION, SecretKey, State, StateStore, StateUpdate, Upgrade,
+    ValidBlock,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{Committer, ForeignKind, Namespace};
@@ -70,6 +71,8 @@ impl TestChain {
             last_validators: validators.clone(),
             validators: validators.clone(),
             next_validators: validators.clone(),
+            upgrade: Upgrade::GENESIS,
+            newest_rules: RULES_VERSION,
         };
         Self { genesis, parent, proposer: validators.validators()[0].address }
     }

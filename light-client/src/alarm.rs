@@ -8,6 +8,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use chain::UnknownRules;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -59,6 +60,8 @@ pub enum AlarmKind {
     Recovered(HeightReport),
     /// The client follows no further.
     Halted(Halt),
+    /// The next blocks follow rules that this program does not know.
+    Outdated(UnknownRules),
 }
 
 impl AlarmKind {
@@ -67,6 +70,7 @@ impl AlarmKind {
             Self::Unavailable(_) => "unavailable",
             Self::Recovered(_) => "recovered",
             Self::Halted(_) => "halted",
+            Self::Outdated(_) => "outdated",
         }
     }
 
@@ -74,6 +78,7 @@ impl AlarmKind {
         match self {
             Self::Unavailable(report) | Self::Recovered(report) => report.height,
             Self::Halted(halt) => halt.height,
+            Self::Outdated(unknown) => unknown.height,
         }
     }
 }

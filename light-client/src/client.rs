@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chain::{HeaderError, NetworkConfig, VerifiedHeader};
+use chain::{HeaderError, NetworkConfig, UnknownRules, VerifiedHeader};
 use erasure::Namespace;
 use network::{Keypair, Multiaddr, Network, Offence, PeerId, Topic};
 use prometheus_client::registry::Registry;
@@ -88,6 +88,9 @@ pub enum StartError {
         /// Why not.
         error: HeaderError,
     },
+    /// An older program, where a newer one has been before.
+    #[error(transparent)]
+    UnknownRules(UnknownRules),
     /// The network did not start.
     #[error(transparent)]
     Network(#[from] network::StartError),
@@ -150,7 +153,7 @@ impl Client {
         let allowance = Arc::new(Allowance::default());
         let provider = Arc::new(Kept { store: Arc::downgrade(&store), allowance: Arc::clone(&allowance) });
         let (network, gossip) = Network::start(settings, provider, &mut registry).await?;
-        let mut headers = Headers::new(network.clone(), &chain, config.clock.clone());
+        let mut headers = Headers::new(network.clone(), &chain, config.clock.clone(), config.newest_rules);
         if config.certificates {
             headers = headers.by_certificate(chain.domain(), metrics.headers_certified.clone());
         }
@@ -319,6 +322,7 @@ fn restore(
     match headers.trust(kept.light_block()?, &kept.checkpoint()) {
         Ok(trusted) => Ok(Some(trusted)),
         Err(HeaderError::TooOld { .. }) if chain.checkpoint.height > kept.height => Ok(None),
+        Err(HeaderError::UnknownRules(unknown)) => Err(StartError::UnknownRules(unknown)),
         Err(error) => Err(StartError::Trusted { height: kept.height, error }),
     }
 }

@@ -58,6 +58,9 @@ pub struct Config {
     pub alarm_hooks: Vec<AlarmHook>,
     /// Where the time comes from. Default: the system.
     pub clock: Clock,
+    /// The newest version of the chain's rules that this program knows. Default: that of the crate `chain`. At a block of
+    /// a later one the client stops following. Too high: blocks are called available by rules that are not theirs.
+    pub newest_rules: u64,
     /// Events that a subscriber may be behind before it misses some. Default 256.
     pub event_queue: usize,
 }
@@ -81,6 +84,7 @@ impl Default for Config {
             certificates: false,
             alarm_hooks: Vec::new(),
             clock: Clock::default(),
+            newest_rules: chain::RULES_VERSION,
             event_queue: 256,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chain::UnknownRules;
 use erasure::Coordinates;
 use network::PeerId;
 
@@ -62,6 +63,8 @@ pub enum Event {
     },
     /// The client follows no further.
     Halted(Halt),
+    /// The next blocks follow rules that this program does not know: it follows no further.
+    Outdated(UnknownRules),
     /// The machine slept, or its clock was set: deadlines begin anew.
     Slept {
         /// By how much the clock jumped ahead; zero if it was set back.
@@ -100,6 +103,7 @@ impl Event {
                 evidence = %halt.evidence.display(),
                 "HALTED: {halt}; judge the evidence, then light-client resume"
             ),
+            Self::Outdated(unknown) => tracing::error!("OUTDATED: {unknown}"),
             Self::Slept { by } => tracing::warn!(?by, "the clock jumped: deadlines begin anew"),
             Self::HeaderFailed { reason } => tracing::warn!(reason, "no new header"),
         }

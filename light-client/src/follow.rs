@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use chain::UnknownRules;
 use erasure::{DataRootParts, Digest, Index, IndexEntry, Namespace, ProofError, RangeProof, blob_commitment};
 use network::{Kind, MAX_RANGE_SHARES, Request};
 use tendermint::block::Header;
@@ -32,6 +33,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Known {
     pub(crate) report: Option<HeightReport>,
     pub(crate) halted: Option<Halt>,
+    /// Why no header follows.
+    pub(crate) outdated: Option<UnknownRules>,
     /// Whether the height is below all that are kept.
     pub(crate) lost: bool,
     pub(crate) offline: bool,
@@ -103,6 +106,9 @@ pub enum ReadError {
     /// The client follows no further, or the block itself is in doubt.
     #[error("halted: {0}")]
     Halted(Halt),
+    /// This program is too old for the height. A newer one goes on there.
+    #[error(transparent)]
+    Outdated(UnknownRules),
     /// The client left the block out: nobody knows whether it was published.
     #[error("block {height} was not sampled ({reason}): raise catch_up, or the budget")]
     NotSampled {
@@ -195,6 +201,9 @@ impl Follow {
             }
             if known.lost {
                 return Err(ReadError::Lost { height });
+            }
+            if let Some(unknown) = known.outdated.filter(|_| known.report.is_none()) {
+                return Err(ReadError::Outdated(unknown));
             }
             match known.report.map(|report| report.state) {
                 Some(StateReport::Skipped { reason }) => {

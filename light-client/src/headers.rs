@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use chain::{
     Attesters, CertifiedBlock, Checkpoint, Domain, HeaderError, LightBlock, NetworkConfig, StateKey,
-    TrustOptions, UnprovenValue, VerifiedHeader,
+    TrustOptions, UnknownRules, UnprovenValue, VerifiedHeader,
 };
 use erasure::Digest;
 use network::{Network, Offence, PeerId, Request, RequestError};
@@ -94,6 +94,14 @@ impl FollowError {
         }
     }
 
+    /// The rules of a header that verifies, if this program does not know them.
+    pub(crate) fn unknown_rules(&self) -> Option<UnknownRules> {
+        match self {
+            Self::Header { error: HeaderError::UnknownRules(unknown), .. } => Some(*unknown),
+            _ => None,
+        }
+    }
+
     /// Whether no other peer can help.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Header { error: HeaderError::TooOld { .. }, .. })
@@ -131,13 +139,13 @@ pub(crate) enum Compared {
 }
 
 impl Headers {
-    pub(crate) fn new(network: Network, config: &NetworkConfig, clock: Clock) -> Self {
+    pub(crate) fn new(network: Network, config: &NetworkConfig, clock: Clock, newest_rules: u64) -> Self {
         Self {
             certificates: None,
             network,
             chain_id: config.chain_id.clone(),
             checkpoint: config.checkpoint.clone(),
-            options: config.trust_options(),
+            options: TrustOptions { newest_rules, ..config.trust_options() },
             clock,
         }
     }

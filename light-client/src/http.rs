@@ -56,6 +56,9 @@ async fn healthz(State(client): State<Client>) -> Result<impl IntoResponse, Clie
     if let Some(halt) = status.halted {
         return Ok((StatusCode::SERVICE_UNAVAILABLE, format!("halted: {halt}\n")));
     }
+    if let Some(unknown) = status.outdated {
+        return Ok((StatusCode::SERVICE_UNAVAILABLE, format!("outdated: {unknown}\n")));
+    }
     let Some(last) = status.last_sample else {
         let text = "no sample has succeeded yet\n".to_owned();
         return Ok((StatusCode::SERVICE_UNAVAILABLE, text));

@@ -35,6 +35,7 @@
 //!   stay the same across retries and restarts.
 //! * A client that saw two signed headers of one height, or a fraud proof, follows no further until
 //!   its operator names a new checkpoint.
+//! * A block of rules that this program does not know is never available: the client stops before it, and says so.
 //! * What cannot be reached is `Offline` or `Unavailable`, never available.
 
 mod alarm;

@@ -43,6 +43,8 @@ pub struct Metrics {
     pub offline: Gauge,
     /// 1 once the client follows no further.
     pub halted: Gauge,
+    /// 1 once the next blocks follow rules that this program does not know.
+    pub outdated: Gauge,
     /// Memory in RAM; set when it is read.
     pub resident: Gauge,
 }
@@ -75,6 +77,7 @@ impl Metrics {
             ("available_height", "Highest available height", &metrics.available_height),
             ("offline", "1 while no peer can be reached", &metrics.offline),
             ("halted", "1 once the client follows no further", &metrics.halted),
+            ("outdated", "1 once blocks follow rules that are not known here", &metrics.outdated),
         ] {
             registry.register(name, help, gauge.clone());
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use chain::UnknownRules;
 use erasure::{Axis, Coordinates, Width};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,9 @@ pub struct Status {
     pub witnessed_height: Option<u64>,
     /// Why the client follows no further, if it does not.
     pub halted: Option<Halt>,
+    /// The rules that the next blocks follow, if this program is too old to know them: it follows no further.
+    #[serde(default)]
+    pub outdated: Option<UnknownRules>,
     /// The budget, if there is one.
     pub budget: Option<BudgetReport>,
     /// The last heights, highest first.

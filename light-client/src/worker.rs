@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chain::VerifiedHeader;
+use chain::{UnknownRules, VerifiedHeader};
 use erasure::{Coordinates, Digest};
 use network::{Gossip, Kind, Network, Offence, PeerId, RequestError, Topic};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -82,6 +82,8 @@ pub(crate) struct Worker {
     batch: Batch,
     reports: BTreeMap<u64, HeightReport>,
     halted: Option<Halt>,
+    /// Rules that blocks follow and that are not known here: no header of theirs is looked at.
+    outdated: Option<UnknownRules>,
     accusers: Accusers,
     ticked: Millis,
 
@@ -172,6 +174,7 @@ impl Worker {
             batch: Batch::default(),
             reports: reports.into_iter().map(|r| (r.height, r)).collect(),
             halted,
+            outdated: None,
             accusers: Accusers::new(),
             ticked: now,
             source: None,
@@ -379,6 +382,17 @@ impl Worker {
         Ok(())
     }
 
+    /// Follows no further: a newer program has to. What is verified is still sampled, and served.
+    pub(crate) fn outdated(&mut self, unknown: UnknownRules) {
+        if self.outdated.is_some() {
+            return;
+        }
+        self.outdated = Some(unknown);
+        self.args.metrics.outdated.set(1);
+        self.raise(AlarmKind::Outdated(unknown));
+        self.emit(Event::Outdated(unknown));
+    }
+
     /// Begins all deadlines anew when the clock jumped.
     fn watch_clock(&mut self, now: Millis) {
         let ticked = std::mem::replace(&mut self.ticked, now);
@@ -445,6 +459,7 @@ impl Worker {
             resident_bytes: resident_bytes(),
             witnessed_height: self.witnessed,
             halted: self.halted.clone(),
+            outdated: self.outdated,
             budget: self.budget.clone().map(|mut budget| BudgetReport {
                 bytes_per_day: budget.bytes_per_day(),
                 left_bytes: budget.left(self.now()),

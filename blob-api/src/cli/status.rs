@@ -1,7 +1,7 @@
 //! `blob status`
 
 use anyhow::Result;
-use blob_api::{Client, TxBody};
+use blob_api::{Client, RulesBody, TxBody};
 use chain::{TxId, TxStatus};
 
 use super::{End, Global, output};
@@ -70,6 +70,20 @@ fn describe(status: &TxStatus) -> String {
     }
 }
 
+/// The version that holds, and the one to come.
+fn rules(rules: &RulesBody) -> String {
+    let RulesBody { version, newest_known, upgrade } = rules;
+    match upgrade {
+        None => format!("version {version}"),
+        Some(next) => {
+            let (next, height) = (next.version, next.height);
+            let known =
+                if next > *newest_known { "; the node does not know it and stops before" } else { "" };
+            format!("version {version}, version {next} from height {height} on{known}")
+        }
+    }
+}
+
 async fn node(global: &Global, client: &Client) -> Result<End> {
     let status = client.status().await?;
     if global.json {
@@ -83,6 +97,7 @@ async fn node(global: &Global, client: &Client) -> Result<End> {
         ("syncing", status.syncing.to_string()),
         ("peers", status.peers.to_string()),
         ("version", status.version),
+        ("rules", rules(&status.rules)),
     ])?;
     Ok(End::Done)
 }

@@ -1,6 +1,6 @@
 //! What can go wrong for a client, and who is to blame.
 
-use chain::{TransactionError, TxId, TxStatus};
+use chain::{TransactionError, TxId, TxStatus, UnknownRules};
 use serde::Serialize;
 
 use crate::ErrorDetail;
@@ -102,6 +102,9 @@ pub enum ClientError {
         "the checkpoint of network.toml is too old to start from: {0}; get a recent network.toml from a source you trust"
     )]
     StaleCheckpoint(String),
+    /// The chain has moved on to rules that this program does not know.
+    #[error(transparent)]
+    UnknownRules(UnknownRules),
     /// No node answered. Retry.
     #[error("no node could answer: {}", list(.attempts))]
     Unreachable {

@@ -58,8 +58,7 @@ impl Client {
 
     /// Headers of which each verifies the next by signatures, from the checkpoint to `top`.
     async fn bridge(&self, top: Height) -> Result<Vec<VerifiedHeader>, ClientError> {
-        let network = &self.trust()?.network;
-        let options = network.trust_options();
+        let (network, options) = (&self.trust()?.network, self.trust()?.options);
         let mut at = self.header(network.checkpoint.height).await?;
         let mut bridge = vec![at.clone()];
         let mut ahead = if top > at.height() { vec![self.header(top).await?] } else { Vec::new() };
@@ -73,6 +72,7 @@ impl Client {
                     ahead.push(next);
                     ahead.push(self.header(from + (to - from) / 2).await?);
                 }
+                Err(HeaderError::UnknownRules(unknown)) => return Err(ClientError::UnknownRules(unknown)),
                 Err(error) => return Err(ClientError::StaleCheckpoint(error.to_string())),
             }
         }

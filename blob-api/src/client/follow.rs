@@ -42,7 +42,8 @@ impl Client {
     ///
     /// Resumes where it was after a disconnect and fails over among nodes. An error is yielded when no node has
     /// delivered the next height for a minute, or every node lied; polled again, the stream goes on at that same
-    /// height, after a pause. It ends only after an error that nothing can mend: no network file, a checkpoint too old.
+    /// height, after a pause. It ends only after an error that nothing can mend: no network file, a
+    /// checkpoint too old, rules too new.
     pub fn follow_namespace(
         &self,
         namespace: Namespace,
@@ -53,7 +54,10 @@ impl Client {
         stream::unfold(Some(follower), |follower| async move {
             let mut follower = follower?;
             let item = follower.advance().await;
-            let ended = matches!(item, Err(ClientError::NoNetwork | ClientError::StaleCheckpoint(_)));
+            let ended = matches!(
+                item,
+                Err(ClientError::NoNetwork | ClientError::StaleCheckpoint(_) | ClientError::UnknownRules(_))
+            );
             Some((item, (!ended).then_some(follower)))
         })
         .boxed()

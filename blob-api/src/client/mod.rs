@@ -22,7 +22,7 @@ mod upload;
 
 use std::{path::Path, sync::Arc};
 
-use chain::{Address, NetworkConfig, TxId};
+use chain::{Address, NetworkConfig, RULES_VERSION, TxId};
 
 use crate::{
     AccountBody, PriceBody, PriceHistoryBody, QuoteBody, QuoteRequest, Rate, StatusBody, SubmittedBody,
@@ -51,11 +51,21 @@ impl Client {
     /// A client of the nodes at `urls`, or those that the network names if there are none. Without a network it can
     /// ask for status, prices and accounts, but verify nothing and sign nothing.
     pub fn new(urls: &[String], network: Option<NetworkConfig>) -> Result<Self, ClientError> {
+        Self::knowing(RULES_VERSION, urls, network)
+    }
+
+    /// As [`Self::new`], where the program knows the chain's rules up to version `newest_rules`. What blocks of later
+    /// ones hold is not read: [`ClientError::UnknownRules`].
+    pub fn knowing(
+        newest_rules: u64,
+        urls: &[String],
+        network: Option<NetworkConfig>,
+    ) -> Result<Self, ClientError> {
         let named = network.as_ref().filter(|_| urls.is_empty()).map(|network| network.api.clone());
         let transport = Transport::new(named.as_deref().unwrap_or(urls))?;
         Ok(Self {
             transport: Arc::new(transport),
-            trust: network.map(|network| Arc::new(Trust::new(network))),
+            trust: network.map(|network| Arc::new(Trust::new(network, newest_rules))),
         })
     }
 

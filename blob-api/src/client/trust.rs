@@ -36,13 +36,13 @@ const KEPT_BEHIND: Height = 1_024;
 #[derive(Debug)]
 pub(super) struct Trust {
     pub(super) network: NetworkConfig,
-    options: TrustOptions,
+    pub(super) options: TrustOptions,
     verified: Mutex<BTreeMap<Height, VerifiedHeader>>,
 }
 
 impl Trust {
-    pub(super) fn new(network: NetworkConfig) -> Self {
-        let options = network.trust_options();
+    pub(super) fn new(network: NetworkConfig, newest_rules: u64) -> Self {
+        let options = TrustOptions { newest_rules, ..network.trust_options() };
         Self { network, options, verified: Mutex::default() }
     }
 
@@ -213,6 +213,7 @@ impl Client {
 fn fault(error: HeaderError) -> Fault {
     match error {
         HeaderError::TooOld { .. } => Fault::Final(ClientError::StaleCheckpoint(error.to_string())),
+        HeaderError::UnknownRules(unknown) => Fault::Final(ClientError::UnknownRules(unknown)),
         HeaderError::Chain { .. } => Fault::Passing(error.to_string()),
         error => Fault::Lied(ProofKind::Header, error.to_string()),
     }

@@ -8,7 +8,7 @@ use super::{
     limits::Operator,
     params::{Segment, parse},
 };
-use crate::{AccountBody, ErrorBody, OperatorBody, StatusBody, SubmittedBody};
+use crate::{AccountBody, ErrorBody, OperatorBody, RulesBody, StatusBody, SubmittedBody};
 
 /// Whether the server runs.
 #[utoipa::path(get, path = "/healthz", tag = "node", responses((status = 200, body = String)))]
@@ -31,6 +31,7 @@ pub(super) async fn status(State(app): State<App>) -> Json<StatusBody> {
         max_submission_bytes: app.max_submission_bytes(),
         parameters: info.parameters.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        rules: RulesBody::new(status.height, status.upgrade, status.newest_rules),
     })
 }
 

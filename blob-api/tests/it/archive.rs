@@ -6,7 +6,7 @@ use std::{
 };
 
 use blob_api::{Archive, ArchiveError, ArchivedHeight, Client, Exported};
-use chain::{Checkpoint, NetworkConfig};
+use chain::{Checkpoint, HeaderError, NetworkConfig, Upgrade};
 use tendermint::Time;
 
 use crate::{
@@ -66,7 +66,7 @@ async fn an_old_archive_reads_from_the_hash_that_was_kept_but_not_by_old_signatu
     let (chain, network, file) = archived(1).await;
     let years_later = (now() + Duration::from_secs(100_000_000)).unwrap();
     let stale = Archive::open(&file[..], &network, years_later).map(|_| ());
-    assert!(matches!(stale, Err(ArchiveError::Header(chain::HeaderError::TooOld { .. }))));
+    assert!(matches!(stale, Err(ArchiveError::Header(HeaderError::TooOld { .. }))));
     let kept = NetworkConfig { checkpoint: chain.checkpoint(11), ..network.clone() };
     assert_eq!(Archive::open(&file[..], &kept, years_later).unwrap().count(), 9);
 
@@ -124,5 +124,33 @@ async fn no_mutation_of_an_archive_passes_for_another_history() {
         assert!(refused > 1_000);
         let longer = [&file[..], &[0]].concat();
         assert!(matches!(read(&longer, &network), Err(ArchiveError::Format { what: "end", .. })));
+    }
+}
+
+/// Whether signatures lead to them, or hashes do.
+#[tokio::test]
+async fn heights_of_rules_that_a_program_does_not_know_are_not_read() {
+    let (chain, server, client) = honest().await;
+    grow(&chain, &client, 9).await;
+    {
+        let parent = &mut chain.lock().parent;
+        (parent.upgrade, parent.newest_rules) = (Upgrade { version: 2, height: 10 }, 2);
+    }
+    for _ in 10..=14 {
+        chain.decide();
+    }
+    for checkpoint in [1, 13] {
+        let network = NetworkConfig { checkpoint: chain.checkpoint(checkpoint), ..chain.network() };
+        let knowing = Client::knowing(2, &[server.url.clone()], Some(network.clone())).unwrap();
+        let mut file = Vec::new();
+        Box::pin(knowing.export(namespace(1), 3..=11, &mut file, |_| ())).await.unwrap();
+        let refused = read(&file, &network).unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                ArchiveError::UnknownRules(_) | ArchiveError::Header(HeaderError::UnknownRules(_))
+            ),
+            "{refused}"
+        );
     }
 }

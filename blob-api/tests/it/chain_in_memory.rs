@@ -11,8 +11,8 @@ use blob_api::{Info, MarketBlock, SubmitError, TxRecord, check_submission};
 use chain::{
     Action, Address, Attestation, AttestationData, AttestationSecret, Candidate, Certificate, Checkpoint,
     Genesis, GenesisAccount, GenesisValidator, Height, Ledger, LightBlock, MemoryState, NetworkConfig,
-    Parameters, Parent, SecretKey, State, StateUpdate, Submission, Tally, Transaction, TxId, TxStatus,
-    ValidBlock,
+    Parameters, Parent, RULES_VERSION, SecretKey, State, StateUpdate, Submission, Tally, Transaction, TxId,
+    TxStatus, Upgrade, ValidBlock,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{CommittedSquare, Committer, Namespace};
@@ -102,6 +102,8 @@ impl Chain {
             last_validators: set.clone(),
             validators: set.clone(),
             next_validators: set,
+            upgrade: Upgrade::GENESIS,
+            newest_rules: RULES_VERSION,
         };
         store.apply(update);
         let info = Info {

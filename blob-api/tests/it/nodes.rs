@@ -16,8 +16,8 @@ use blob_api::{
 };
 use bytes::Bytes;
 use chain::{
-    Address, Attesters, BlobHeader, Height, LightBlock, Outcome, Reason, State, StateKey, Submission, TxId,
-    TxStatus,
+    Address, Attesters, BlobHeader, Height, LightBlock, Outcome, RULES_VERSION, Reason, State, StateKey,
+    Submission, TxId, TxStatus,
 };
 use erasure::{BlobMeta, DataRootParts, Index, IndexEntry, Namespace, NamespaceProof, RangeProof};
 use tokio::{
@@ -81,7 +81,8 @@ impl Backend for Node {
     async fn status(&self) -> NodeStatus {
         let height = self.chain.height();
         let block_time = self.chain.lock().decided.last().map(|block| block.light.signed_header.header.time);
-        NodeStatus { height, block_time, syncing: false, peers: 3 }
+        let upgrade = self.chain.lock().parent.upgrade;
+        NodeStatus { height, block_time, syncing: false, peers: 3, upgrade, newest_rules: RULES_VERSION }
     }
 
     async fn price(&self) -> PriceState {

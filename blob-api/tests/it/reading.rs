@@ -1,7 +1,7 @@
 //! Reading with proofs, and the shape of the API.
 
-use blob_api::{Client, ClientError, ErrorBody, ErrorCode, Lookup, SharesBody, SubmitOptions};
-use chain::NetworkConfig;
+use blob_api::{Client, ClientError, ErrorBody, ErrorCode, Lookup, SharesBody, SubmitOptions, UpgradeBody};
+use chain::{NetworkConfig, Upgrade};
 use erasure::RangeProof;
 
 use crate::{
@@ -195,6 +195,38 @@ async fn headers_verify_forwards_and_backwards_from_the_checkpoint() {
     let stale = NetworkConfig { trusting_period_seconds: 60, ..network };
     let client = Client::new(&urls, Some(stale)).unwrap();
     assert!(matches!(client.latest().await, Err(ClientError::StaleCheckpoint(_))));
+}
+
+#[tokio::test]
+async fn what_follows_rules_that_a_program_does_not_know_is_not_read() {
+    let (chain, server, client) = honest().await;
+    chain.decide();
+    let upgrade = Upgrade { version: 2, height: 4 };
+    {
+        let parent = &mut chain.lock().parent;
+        (parent.upgrade, parent.newest_rules) = (upgrade, 2);
+    }
+    let rules = client.status().await.unwrap().rules;
+    assert_eq!((rules.version, rules.newest_known), (1, 1));
+    assert_eq!(rules.upgrade, Some(UpgradeBody { version: 2, height: 4 }));
+    for _ in 3..=6 {
+        chain.decide();
+    }
+    let rules = client.status().await.unwrap().rules;
+    assert_eq!((rules.version, rules.upgrade), (2, None));
+
+    assert_eq!(client.header(3).await.unwrap().height(), 3);
+    for height in 4..=6 {
+        let refused = client.list(height, namespace(1)).await.unwrap_err();
+        let ClientError::UnknownRules(unknown) = refused else { panic!("{refused}") };
+        assert_eq!((unknown.version, unknown.height, unknown.newest), (2, height, 1));
+    }
+    assert!(matches!(client.latest().await, Err(ClientError::UnknownRules(_))));
+    // The node said nothing wrong.
+    assert!(client.rejected_nodes().is_empty());
+    let knowing = Client::knowing(2, &[server.url.clone()], Some(chain.network())).unwrap();
+    assert_eq!(knowing.latest().await.unwrap().height(), 6);
+    assert_eq!(knowing.header(2).await.unwrap().height(), 2);
 }
 
 #[tokio::test]

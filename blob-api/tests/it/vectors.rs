@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use blob_api::EntryBody;
 use chain::{
     Action, Address, Amount, AttestationSecret, BlobHeader, Domain, Equivocation, Evidence, Height,
-    Parameters, Payload, ReservationId, SecretKey, SignedStep, Step, Transaction, ValidatorKeys,
+    Parameters, Payload, ReservationId, SecretKey, SignedStep, Step, Transaction, Upgrade, ValidatorKeys,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{
@@ -90,6 +90,8 @@ fn actions() -> Vec<Action> {
         Action::Bond { stake: 1_000_000_000, keys: None },
         Action::Unbond { stake: 3_000_000_000 },
         Action::Evidence(Box::new(evidence())),
+        Action::Signal(Some(Upgrade { version: 2, height: 1_000_000 })),
+        Action::Signal(None),
     ]
 }
 
@@ -189,6 +191,11 @@ fn typed(action: &Action) -> (&'static str, &'static str, Value) {
         Action::Unbond { stake } => ("Unbond", "uint64 stake", json!({ "stake": number(stake) })),
         Action::Evidence(evidence) => {
             ("Evidence", "bytes evidence", json!({ "evidence": hex0(evidence.encode()) }))
+        }
+        Action::Signal(upgrade) => {
+            let (version, height) = upgrade.map_or((0, 0), |upgrade| (upgrade.version, upgrade.height));
+            let message = json!({ "version": number(&version), "height": number(&height) });
+            ("Signal", "uint64 version,uint64 height", message)
         }
     }
 }

@@ -12,8 +12,11 @@ use erasure::{KeccakTree, keccak_root_of_range, keccak256};
 
 use crate::support::{Chain, attestation_secret, key, validator_keys};
 
-const OPTIONS: TrustOptions =
-    TrustOptions { trusting_period: Duration::from_secs(3_600), clock_drift: Duration::from_secs(5) };
+const OPTIONS: TrustOptions = TrustOptions {
+    trusting_period: Duration::from_secs(3_600),
+    clock_drift: Duration::from_secs(5),
+    newest_rules: 1,
+};
 
 /// Epochs of 8 heights: the next attesters are fixed at 4, 12, …
 fn chain() -> Chain {

@@ -16,6 +16,7 @@ use crate::support::{Chain, key, kzg_blob, namespace};
 const OPTIONS: TrustOptions = TrustOptions {
     trusting_period: std::time::Duration::from_secs(3_600),
     clock_drift: std::time::Duration::from_secs(5),
+    newest_rules: 1,
 };
 
 /// A chain, its next block as honest validators would have it, and that block's blobs in the index's order.

@@ -7,8 +7,11 @@ use tendermint::{Time, validator::Set};
 
 use crate::support::{Chain, key, validator_keys};
 
-const OPTIONS: TrustOptions =
-    TrustOptions { trusting_period: Duration::from_secs(3_600), clock_drift: Duration::from_secs(5) };
+const OPTIONS: TrustOptions = TrustOptions {
+    trusting_period: Duration::from_secs(3_600),
+    clock_drift: Duration::from_secs(5),
+    newest_rules: 1,
+};
 
 fn blocks(count: usize, signing: &[usize]) -> (Chain, Vec<LightBlock>) {
     let mut chain = Chain::new(Parameters::default());

@@ -2,7 +2,7 @@
 
 use chain::{
     Action, Address, BlobHeader, Domain, Equivocation, Evidence, Payload, ReservationId, SignedStep, Step,
-    Transaction, ValidatorKeys,
+    Transaction, Upgrade, ValidatorKeys,
 };
 use erasure::{ForeignCommitment, ForeignKind};
 
@@ -71,6 +71,11 @@ fn every_kind_has_the_id_that_eip_712_gives_it() {
             Action::Evidence(Box::new(Evidence::Equivocation(evidence))),
             "b9fa91fc7e0cd2ea413145d123d7a062ec7b058c0d4a5dbf646dac1eb8a2d432",
         ),
+        (
+            Action::Signal(Some(Upgrade { version: 2, height: 1_000 })),
+            "7ae03918a80645765bee02c5bfb30191690e710e9e84fc9cc5db20d5a7bda427",
+        ),
+        (Action::Signal(None), "f4c21266ee233f5e49fdd1abb2ac5abf981b88105cc6f79a7b3f79ec0730642c"),
     ];
     let domain = Domain::new("weft-vector", &[3; 32]);
     for (action, expected) in vectors {

@@ -21,3 +21,4 @@ mod staking;
 mod supply;
 mod support;
 mod transactions;
+mod upgrades;

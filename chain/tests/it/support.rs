@@ -5,8 +5,8 @@ use std::{num::NonZeroUsize, sync::Arc};
 use chain::{
     Action, Amount, AttestationSecret, BlobHeader, Candidate, CheckedBlob, Equivocation, Genesis,
     GenesisAccount, GenesisValidator, Height, KzgOpening, LightBlock, MemoryState, Parameters, Parent,
-    Payload, SecretKey, SignedStep, State, StateKey, StateUpdate, Step, Transaction, Unbonding, ValidBlock,
-    ValidatorKeys,
+    Payload, RULES_VERSION, SecretKey, SignedStep, State, StateKey, StateUpdate, Step, Transaction,
+    Unbonding, ValidBlock, ValidatorKeys,
 };
 use ed25519_consensus::SigningKey;
 use erasure::{Committer, ForeignKind, Namespace};
@@ -62,7 +62,7 @@ impl Chain {
         genesis.check().unwrap();
         let mut store = MemoryState::default();
         store.apply(StateUpdate::genesis(&genesis).unwrap());
-        let parent = Parent::new(State::at(&store, 0), None).unwrap();
+        let parent = Parent::new(State::at(&store, 0), None, RULES_VERSION).unwrap();
         Self { genesis, store, parent, signers }
     }
 
@@ -152,7 +152,9 @@ impl Chain {
         let signed = SignedHeader::new(valid.block.header, commit).unwrap();
         let height = valid.update.version;
         self.store.apply(valid.update);
-        self.parent = Parent::new(State::at(&self.store, height), Some(signed.clone())).unwrap();
+        let newest_rules = self.parent.newest_rules;
+        let state = State::at(&self.store, height);
+        self.parent = Parent::new(state, Some(signed.clone()), newest_rules).unwrap();
         LightBlock {
             signed_header: signed,
             validators: self.parent.last_validators.clone(),

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::stop_asked;
 use crate::{
-    devnet::{DEV_ACCOUNTS, PREFUNDED, dev_genesis, dev_key, make_validator},
+    devnet::{DEV_ACCOUNTS, DEV_NOTICE, PREFUNDED, dev_genesis, dev_key, make_validator},
     home::{Home, KeyRole, NodeConfig},
     run,
 };
@@ -39,7 +39,9 @@ pub(super) async fn run(args: Args) -> Result<()> {
     let member = make_validator(&home, "dev")?;
     home.write_key(KeyRole::Faucet, &dev_key(0)?.to_bytes())?;
     let config = NodeConfig { api_listen: args.api, ..NodeConfig::loopback("dev") };
-    home.write(&config, &dev_genesis("weft-dev", vec![member])?)?;
+    let mut genesis = dev_genesis("weft-dev", vec![member])?;
+    genesis.parameters.upgrade_notice_heights = DEV_NOTICE;
+    home.write(&config, &genesis)?;
     let node = run::start(&home, run::Options::default()).await?;
     node.node().heads().wait_for(|head| head.last.is_some()).await?;
 

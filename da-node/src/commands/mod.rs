@@ -8,11 +8,13 @@ mod init;
 mod keys;
 mod resume;
 mod run;
+mod signal;
 mod stake;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use anyhow::Result;
+use chain::UnknownRules;
 use clap::{Parser, Subcommand};
 use tokio::{
     io::AsyncReadExt as _,
@@ -24,10 +26,14 @@ use crate::{fraud::Convicted, heavy::stand_back};
 
 const AFTER_HELP: &str = "\
 Logs go to stderr; RUST_LOG chooses them (for instance RUST_LOG=debug), --log-json writes them as JSON.
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 stopped after a block was proven wrong (docs/fraud-runbook.md).";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 stopped after a block was proven wrong (docs/fraud-runbook.md),
+4 stopped before rules that this build does not know (docs/upgrades.md).";
 
 /// Exit code of a node that a fraud proof halted: a supervisor must not take it for a crash.
 const HALTED: u8 = 3;
+
+/// Exit code of a node whose build is too old for the next block: started again, it ends again.
+const OUTDATED: u8 = 4;
 
 /// What is logged unless RUST_LOG says otherwise: this project's own events, and the engine's and libp2p's warnings,
 /// but for those of the engine's discovery, which tells of every connection that a restarted peer closed.
@@ -97,6 +103,11 @@ enum Command {
     ///
     /// Without stake the node has no vote; keep it running until the set without it signs, two blocks later.
     Unbond(stake::Args),
+    /// Signal as a node's operator for an upgrade of the rules, or show who does
+    ///
+    /// An upgrade is agreed on once 5/6 of the power signalled the same version and height; until then the last signal
+    /// of each operator counts. Signal only what all nodes of yours know: docs/upgrades.md.
+    Signal(signal::Args),
     /// Look for what would keep a node from working: settings, keys, disk, clock, ports, peers
     ///
     /// Changes nothing but for a file that it writes and removes; says what to do about what it finds. Exit code 1 if
@@ -104,8 +115,8 @@ enum Command {
     Doctor(doctor::Args),
 }
 
-/// Parses the command line and runs it.
-pub fn main() -> ExitCode {
+/// Parses the command line and runs it, in a build that knows the rules up to version `newest_rules`.
+pub fn main(newest_rules: u64) -> ExitCode {
     let cli = Cli::parse();
     let logged = match cli.command {
         Command::Demo(_) | Command::Devnet(_) => "error",
@@ -116,6 +127,7 @@ pub fn main() -> ExitCode {
         | Command::Resume(_)
         | Command::Bond(_)
         | Command::Unbond(_)
+        | Command::Signal(_)
         | Command::Doctor(_) => LOGGED,
     };
     start_logs(cli.log_json, logged);
@@ -131,7 +143,7 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Init(args) => init::run(&args),
-            Command::Run(args) => run::run(args).await,
+            Command::Run(args) => run::run(args, newest_rules).await,
             Command::Dev(args) => dev::run(args).await,
             Command::Devnet(args) => devnet::run(args).await,
             Command::Demo(args) => demo::run(args).await,
@@ -139,6 +151,7 @@ pub fn main() -> ExitCode {
             Command::Resume(args) => resume::run(&args),
             Command::Bond(args) => stake::bond(args).await,
             Command::Unbond(args) => stake::unbond(args).await,
+            Command::Signal(args) => signal::run(args, newest_rules).await,
             Command::Doctor(args) => doctor::run(args).await,
         }
     });
@@ -148,7 +161,13 @@ pub fn main() -> ExitCode {
 
 fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("da-node: {error:#}");
-    if error.is::<Convicted>() { ExitCode::from(HALTED) } else { ExitCode::FAILURE }
+    if error.is::<Convicted>() {
+        ExitCode::from(HALTED)
+    } else if error.is::<UnknownRules>() {
+        ExitCode::from(OUTDATED)
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn start_logs(json: bool, default: &str) {

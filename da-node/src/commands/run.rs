@@ -27,11 +27,12 @@ pub(super) struct Args {
     retention: Option<u64>,
 }
 
-pub(super) async fn run(args: Args) -> Result<()> {
+pub(super) async fn run(args: Args, newest_rules: u64) -> Result<()> {
     let options = run::Options {
         halt_height: args.halt_height,
         archive: args.archive,
         retention_seconds: args.retention,
+        newest_rules,
     };
     let node = run::start(&Home::new(args.home), options).await?;
     let stop = async {

@@ -1,6 +1,6 @@
 //! `da-node bond` and `da-node unbond`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use blob_api::{Client, SubmitOptions, read_network};
@@ -23,7 +23,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn bond(args: Args) -> Result<()> {
-    let operator = Operator::open(&args)?;
+    let operator = Operator::open(&args.home, args.node.as_deref())?;
     let stake = args.stake()?;
     let address = operator.home.account(KeyRole::Operator)?.address();
     let known = operator.client.proven(StateKey::Validator(address)).await?;
@@ -41,7 +41,7 @@ pub(super) async fn bond(args: Args) -> Result<()> {
 }
 
 pub(super) async fn unbond(args: Args) -> Result<()> {
-    let operator = Operator::open(&args)?;
+    let operator = Operator::open(&args.home, args.node.as_deref())?;
     let height = operator.submit(Action::Unbond { stake: args.stake()? }).await?;
     let seconds = operator.home.genesis()?.parameters.unbonding_seconds;
     println!(
@@ -58,16 +58,18 @@ impl Args {
     }
 }
 
-struct Operator {
+/// A node's operator, with an API to ask.
+pub(super) struct Operator {
     home: Home,
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl Operator {
-    fn open(args: &Args) -> Result<Self> {
-        let home = Home::new(&args.home);
-        let url = match &args.node {
-            Some(url) => url.clone(),
+    /// The operator of `home`; asks `node`, or the running node of that folder.
+    pub(super) fn open(home: &Path, node: Option<&str>) -> Result<Self> {
+        let home = Home::new(home);
+        let url = match node {
+            Some(url) => url.to_owned(),
             None => home.running().context("is the node running? --node names another one to ask")?.api,
         };
         let client = Client::new(&[url], Some(read_network(&home.path("network.toml"))?))?;
@@ -90,7 +92,7 @@ impl Operator {
     }
 
     /// Signs as the operator, and waits for the block.
-    async fn submit(&self, action: Action) -> Result<u64> {
+    pub(super) async fn submit(&self, action: Action) -> Result<u64> {
         let key = self.home.account(KeyRole::Operator)?;
         let prepared = self.client.prepare_action(&key, action, SubmitOptions::default()).await?;
         let id = self.client.send(&prepared, None).await?;

@@ -84,7 +84,8 @@ async fn a_node_stays_halted_until_its_operator_has_judged() {
 
     let open = || {
         let store = Store::open(folder.path(), &chain.genesis).unwrap();
-        Node::open(chain.genesis.clone(), store, crate::metrics::Metrics::default()).unwrap()
+        Node::open(chain.genesis.clone(), store, crate::metrics::Metrics::default(), chain::RULES_VERSION)
+            .unwrap()
     };
     let node = open();
     assert_eq!(node.frauds.convicted(), Some(convicted.clone()));

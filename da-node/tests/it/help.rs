@@ -12,7 +12,9 @@ fn shown(args: &[&str]) -> String {
 #[test]
 fn help_texts_are_those_of_the_snapshot() {
     let mut help = shown(&["--help"]);
-    for command in ["init", "run", "dev", "devnet", "demo", "keys", "bond", "unbond", "resume", "doctor"] {
+    for command in
+        ["init", "run", "dev", "devnet", "demo", "keys", "bond", "unbond", "signal", "resume", "doctor"]
+    {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is no subcommand any more");
         help += &format!("\n=== {command}\n{}", shown(&[command, "--help"]));
     }

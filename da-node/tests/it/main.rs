@@ -20,3 +20,4 @@ mod restart;
 mod soak;
 mod staking;
 mod support;
+mod upgrades;

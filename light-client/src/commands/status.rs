@@ -42,7 +42,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let alarm = |report: &HeightReport| {
         matches!(report.state, StateReport::Unavailable { .. } | StateReport::Fraud { .. })
     };
-    Ok(match status.halted.is_some() || status.heights.iter().any(alarm) {
+    let stopped = status.halted.is_some() || status.outdated.is_some();
+    Ok(match stopped || status.heights.iter().any(alarm) {
         true => ExitCode::from(3),
         false => ExitCode::SUCCESS,
     })
@@ -77,6 +78,9 @@ fn render(status: &Status, heights: usize) -> String {
             "HALTED: {halt}\n  evidence: {}; once you have judged it: light-client resume\n",
             halt.evidence.display()
         );
+    }
+    if let Some(unknown) = &status.outdated {
+        notes += &format!("OUTDATED: {unknown}\n");
     }
     if let Some(budget) = status.budget {
         let mb = |bytes: u64| bytes as f64 / 1e6;
@@ -148,6 +152,7 @@ mod tests {
             resident_bytes: 20 << 20,
             witnessed_height: Some(9),
             halted: None,
+            outdated: None,
             budget: Some(BudgetReport { bytes_per_day: 24_000_000, left_bytes: 1_000_000 }),
             heights: vec![
                 report(9, StateReport::Pending, 0, None),

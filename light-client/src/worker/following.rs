@@ -62,7 +62,7 @@ impl Worker {
                 return;
             }
         };
-        if self.halted.is_some() {
+        if self.halted.is_some() || self.outdated.is_some() {
             self.args.network.ignore(gossip).await;
             return;
         }
@@ -85,6 +85,9 @@ impl Worker {
 
     /// Starts to verify a stranger's hint. Only those that serve headers can have their word kept.
     pub(super) fn follow_stranger(&mut self) {
+        if self.outdated.is_some() {
+            return;
+        }
         let Some(trusted) = self.args.trusted.clone().filter(|_| !self.following_stranger) else {
             return;
         };
@@ -108,7 +111,7 @@ impl Worker {
 
     /// Starts to verify a hint, or to ask for the latest header if it is time. One at a time.
     pub(super) fn follow(&mut self, now: Millis) {
-        if self.following || (self.hint.is_none() && now < self.poll_at) {
+        if self.following || self.outdated.is_some() || (self.hint.is_none() && now < self.poll_at) {
             return;
         }
         let Some(trusted) = self.args.trusted.clone() else {
@@ -176,6 +179,14 @@ impl Worker {
             }
             Err(error) => error,
         };
+        if let Some(unknown) = error.unknown_rules() {
+            if let Some(hint) = hint {
+                self.args.network.ignore(hint.gossip).await;
+            }
+            self.went_online();
+            self.outdated(unknown);
+            return Ok(());
+        }
         if !of_stranger {
             let pause = RETRY_AFTER.saturating_mul(1 << self.failures.min(16));
             self.poll_at = self.now().after(pause.min(self.args.config.poll_after));

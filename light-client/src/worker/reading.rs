@@ -17,6 +17,7 @@ impl Worker {
         let trusted = self.args.trusted.as_ref().map_or(0, VerifiedHeader::height);
         let mut known = Known {
             halted: self.halted.clone(),
+            outdated: self.outdated,
             lost: report.is_none() && height <= trusted,
             quiet_for: now.since(quiet_since),
             offline: self.offline_since.is_some() || self.alone_since.is_some(),

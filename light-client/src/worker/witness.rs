@@ -132,7 +132,10 @@ impl Worker {
                     };
                     return self.halt(ours.height(), agreed.height() + 1, reason, &evidence).await;
                 }
-                Err(error) => self.header_failed(&error).await,
+                Err(error) => match error.unknown_rules() {
+                    Some(unknown) => self.outdated(unknown),
+                    None => self.header_failed(&error).await,
+                },
             }
         }
         Ok(())

@@ -33,6 +33,8 @@ pub(crate) struct Chain {
     start: Time,
     /// Validators that join, and leave, with each block.
     rotating: u8,
+    /// `version.app` of the next headers.
+    pub(crate) rules: u64,
 }
 
 const VALIDATORS: u8 = 4;
@@ -49,6 +51,7 @@ impl Chain {
             blocks: Vec::new(),
             start: Time::from_unix_timestamp(start.as_secs() as i64, 0).unwrap(),
             rotating,
+            rules: 1,
         }
     }
 
@@ -63,7 +66,7 @@ impl Chain {
 
     /// The same chain up to a height, to be continued otherwise by the same validators.
     pub(crate) fn fork(&self, height: usize) -> Self {
-        Self { blocks: self.blocks[..height].to_vec(), start: self.start, rotating: self.rotating }
+        Self { blocks: self.blocks[..height].to_vec(), ..*self }
     }
 
     pub(crate) fn push(&mut self, square: Arc<CommittedSquare>) -> &Block {
@@ -121,7 +124,7 @@ impl Chain {
         let time = (self.start + Duration::from_secs(height)).unwrap();
         let empty = Some(Hash::Sha256(sha256(&[])));
         let header = Header {
-            version: Version { block: 11, app: 1 },
+            version: Version { block: 11, app: self.rules },
             chain_id: CHAIN.try_into().unwrap(),
             height: height.try_into().unwrap(),
             time,

@@ -19,4 +19,5 @@ mod restart;
 mod rollup;
 mod sampling;
 mod trouble;
+mod upgrades;
 mod witnesses;

@@ -56,7 +56,8 @@ impl Honest {
     pub(super) async fn limited(genesis: &Genesis, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), genesis).unwrap();
-        let node = Arc::new(Node::open(genesis.clone(), store, Metrics::default()).unwrap());
+        let node =
+            Arc::new(Node::open(genesis.clone(), store, Metrics::default(), chain::RULES_VERSION).unwrap());
         let config = Config {
             serves: Kind::ALL.to_vec(),
             topics: vec![Topic::Headers, Topic::Pool, Topic::Fraud],
