@@ -15,7 +15,7 @@ use crate::{
     body::CheckedBlob,
     genesis::Genesis,
     ledger::{Ledger, LedgerError, Receipt},
-    proposal::{Proposal, transaction_list},
+    proposal::{Proposal, body_hash, transaction_list},
     state::{State, StateError, StateStore, StateUpdate},
     succession::{Parent, check_header, expected_header},
     transaction::{
@@ -188,6 +188,8 @@ impl Draft {
             (parent.time(genesis) + std::time::Duration::from_millis(1)).map_err(|_| BlockError::Time)?;
         let mut header = expected_header(genesis, parent, self.proposer, now.max(earliest))?;
         header.data_hash = Some(Hash::Sha256(self.square.data_root()));
+        let ids: Vec<_> = self.transactions.iter().map(|t| t.id()).collect();
+        header.evidence_hash = Some(body_hash(&ids, parent.last.as_ref().map(|last| &last.commit)));
         Ok(self.applied.into_valid(header, parent, &self.transactions, Some(self.square)))
     }
 }
@@ -215,7 +217,7 @@ pub fn validate<S: StateStore>(
     candidates: &[Candidate],
     committer: &mut Committer,
 ) -> Result<ValidBlock, BlockError> {
-    check_header(genesis, parent, &proposal.header, proposal.last_commit.as_ref())?;
+    check_header(genesis, parent, &proposal.header, &proposal.ids, proposal.last_commit.as_ref())?;
     if !proposal.ids.iter().eq(candidates.iter().map(|c| c.transaction.id()).collect::<Vec<_>>().iter()) {
         return Err(BlockError::Transactions);
     }
@@ -237,8 +239,9 @@ pub fn validate_decided<S: StateStore>(
     state: State<'_, S>,
     block: &Block,
 ) -> Result<ValidBlock, BlockError> {
-    check_header(genesis, parent, &block.header, block.last_commit.as_ref())?;
     let domain = genesis.domain();
+    let ids: Vec<_> = block.transactions.iter().map(|t| t.id(&domain)).collect();
+    check_header(genesis, parent, &block.header, &ids, block.last_commit.as_ref())?;
     let transactions = block
         .transactions
         .iter()
@@ -373,6 +376,9 @@ pub enum BlockError {
     /// A header field does not follow from the chain.
     #[error("header.{0} does not follow from the previous block")]
     Header(&'static str),
+    /// A header came with the body of another proposal.
+    #[error("the body is not the one that header.evidence_hash commits to")]
+    Body,
     /// Not after the previous header.
     #[error("header.time must be after the previous header's")]
     Time,

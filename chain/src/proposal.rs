@@ -1,11 +1,15 @@
 //! What consensus agrees on: a header, the ids of its transactions, the previous height's commit.
 
+use erasure::sha256;
 use prost::Message;
-use tendermint::block::{Commit, Header};
+use tendermint::{
+    Hash,
+    block::{Commit, Header},
+};
 use tendermint_proto::v0_38::types as raw;
 
 use crate::{
-    block::Block,
+    block::{Block, BlockError},
     codec::{DecodeError, fixed},
     transaction::{Transaction, TxId},
 };
@@ -13,10 +17,18 @@ use crate::{
 /// Transactions that a message may name at most, whatever the chain's own limit.
 const TRANSACTIONS_LIMIT: usize = 65_536;
 
+/// Separates the hash of a proposal's body from every other hash.
+const BODY_DOMAIN: &[u8] = b"weft/proposal-body/1";
+
 /// A block without its transactions and bodies, which travel ahead of it.
+///
+/// The header's `evidence_hash` is SHA-256(`"weft/proposal-body/1"` ‖ body): whoever holds a header knows at once
+/// whether the body that came with it is its own, before any transaction is at hand, so nobody can make a block look
+/// invalid by another body. (Tendermint's list of evidence, which the field is named after, is empty: evidence travels
+/// in transactions.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
-    /// The header; its data root commits to the transactions, its `last_commit_hash` to the commit.
+    /// The header; its data root commits to the transactions, its `evidence_hash` to all that follows.
     pub header: Header,
     /// The transactions in order.
     pub ids: Vec<TxId>,
@@ -59,14 +71,38 @@ fn limited(field: &'static str, got: usize) -> Result<(), DecodeError> {
     Ok(())
 }
 
+fn encode_body(ids: &[TxId], last_commit: Option<&Commit>) -> Vec<u8> {
+    ProposalBodyMessage {
+        ids: ids.iter().map(|id| id.0.to_vec()).collect(),
+        last_commit: last_commit.cloned().map(Into::into),
+    }
+    .encode_to_vec()
+}
+
+fn hash_of(body: &[u8]) -> Hash {
+    Hash::Sha256(sha256(&[BODY_DOMAIN, body].concat()))
+}
+
+/// The `evidence_hash` of a header whose proposal has this body.
+pub(crate) fn body_hash(ids: &[TxId], last_commit: Option<&Commit>) -> Hash {
+    hash_of(&encode_body(ids, last_commit))
+}
+
 impl Proposal {
     /// All but the header, as protobuf.
     pub fn encode_body(&self) -> Vec<u8> {
-        ProposalBodyMessage {
-            ids: self.ids.iter().map(|id| id.0.to_vec()).collect(),
-            last_commit: self.last_commit.clone().map(Into::into),
-        }
-        .encode_to_vec()
+        encode_body(&self.ids, self.last_commit.as_ref())
+    }
+
+    /// The `evidence_hash` of its header.
+    pub fn body_hash(&self) -> Hash {
+        body_hash(&self.ids, self.last_commit.as_ref())
+    }
+
+    /// `body` is the one that `header` commits to. If not, whoever joined the two is at fault, and nothing is known of
+    /// the block.
+    pub fn check_body(header: &Header, body: &[u8]) -> Result<(), BlockError> {
+        if header.evidence_hash == Some(hash_of(body)) { Ok(()) } else { Err(BlockError::Body) }
     }
 
     /// Reads what [`Self::encode_body`] wrote.

@@ -18,8 +18,10 @@ use crate::{
     Height,
     block::BlockError,
     genesis::Genesis,
+    proposal::body_hash,
     state::{State, StateError, StateStore},
     state_key::StateKey,
+    transaction::TxId,
     upgrade::{UnknownRules, Upgrade},
 };
 
@@ -90,7 +92,7 @@ pub fn is_early(header: &Header, now: Time) -> bool {
     (now + Duration::from_secs(FUTURE_SECONDS)).is_ok_and(|latest| header.time > latest)
 }
 
-/// The header that follows from the parent, all but its data root.
+/// The header that follows from the parent, all but what depends on the block's transactions.
 pub(crate) fn expected_header(
     genesis: &Genesis,
     parent: &Parent,
@@ -114,7 +116,7 @@ pub(crate) fn expected_header(
         app_hash: AppHash::try_from(parent.state_root.to_vec())
             .map_err(|_| BlockError::Header("app_hash"))?,
         last_results_hash: Some(Hash::Sha256(empty)),
-        evidence_hash: Some(Hash::Sha256(empty)),
+        evidence_hash: None,
         proposer_address: proposer,
     })
 }
@@ -137,6 +139,7 @@ pub(crate) fn check_header(
     genesis: &Genesis,
     parent: &Parent,
     header: &Header,
+    ids: &[TxId],
     last_commit: Option<&Commit>,
 ) -> Result<(), BlockError> {
     let expected = expected_header(genesis, parent, header.proposer_address, header.time)?;
@@ -149,9 +152,9 @@ pub(crate) fn check_header(
         ("consensus_hash", header.consensus_hash == expected.consensus_hash),
         ("app_hash", header.app_hash == expected.app_hash),
         ("last_results_hash", header.last_results_hash == expected.last_results_hash),
-        ("evidence_hash", header.evidence_hash == expected.evidence_hash),
         ("last_commit_hash", header.last_commit_hash == Some(commit_hash(last_commit))),
         ("last_block_id", header.last_block_id == last_commit.map(|commit| commit.block_id)),
+        ("evidence_hash", header.evidence_hash == Some(body_hash(ids, last_commit))),
         ("proposer_address", parent.validators.validator(header.proposer_address).is_some()),
     ];
     if let Some((field, _)) = checks.into_iter().find(|(_, holds)| !holds) {

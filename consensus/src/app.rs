@@ -30,8 +30,8 @@ pub type AppError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What validators agree on: a header, and whatever the application needs beside it to judge it.
 ///
-/// Validators sign the header's hash. `body` is bound to the block only through the header, so the
-/// header must commit to everything in `body` that matters.
+/// Validators sign the header's hash, and `body` is bound to the block only through the header, so the
+/// header must commit to every byte of it: [`Application::check_body`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// The block's Tendermint header.
@@ -135,8 +135,14 @@ pub trait Application: Send + Sync + 'static {
     /// it, wait here for what is left of it.
     async fn propose(&self, height: Height, round: u32, deadline: Instant) -> Result<Payload, AppError>;
 
+    /// The body is the one that the header commits to. Anybody may have sent the two together, so a
+    /// payload that fails is forgotten, and says nothing about the block. Fast, and a function of
+    /// the payload alone: it runs between the engine's questions.
+    fn check_body(&self, payload: &Payload) -> Result<(), AppError>;
+
     /// Judges a proposal whose parent is the last committed block; may be slow. `proposer` signed
-    /// it and was the proposer of its round; the header is of this chain and `height`. `Valid` means
+    /// its header and was the proposer of its round; the header is of this chain and `height`, and
+    /// the body is its own. `Valid` means
     /// that what [`commit`](Self::commit) needs beside the payload is at hand. A time too far ahead
     /// of this node's clock is [`Verdict::NotYet`]: clocks differ, and what others agree on in a
     /// later round must then be acceptable here.

@@ -20,6 +20,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::app::{MAX_PAYLOAD_BYTES, MAX_VALUE_BYTES};
 use crate::block_ref::BlockRef;
 use crate::context::{Address, Height, Part, Proposal, Vote, WeftContext};
+use crate::signer::unsigned;
 use crate::wire::{DecodeError, Reader, Wire, put_bytes, put_list, put_option};
 
 type Ctx = WeftContext;
@@ -44,8 +45,9 @@ impl<T: Wire> Codec<T> for WeftCodec {
         T::from_wire(bytes)
     }
 
+    /// Refuses what is not [complete](Wire::is_complete): the engine then does not publish it.
     fn encode(&self, value: &T) -> Result<Bytes, DecodeError> {
-        Ok(value.to_wire())
+        if value.is_complete() { Ok(value.to_wire()) } else { Err(DecodeError::Unsigned) }
     }
 }
 
@@ -66,6 +68,10 @@ macro_rules! wire_fields {
 
             fn read(input: &mut Reader) -> Result<Self, DecodeError> {
                 Ok(Self { $($field: Wire::read(input)?),* })
+            }
+
+            fn is_complete(&self) -> bool {
+                $(self.$field.is_complete())&&*
             }
         }
     )* };
@@ -126,6 +132,10 @@ macro_rules! wire_variants {
                     $($tag => Wire::read(input).map(Self::$variant),)*
                     tag => Err(DecodeError::Tag(tag)),
                 }
+            }
+
+            fn is_complete(&self) -> bool {
+                match self { $(Self::$variant(content) => content.is_complete()),* }
             }
         }
     )* };
@@ -196,6 +206,10 @@ impl Wire for Signature {
 
     fn read(input: &mut Reader) -> Result<Self, DecodeError> {
         input.array().map(Self::from_bytes)
+    }
+
+    fn is_complete(&self) -> bool {
+        *self != unsigned()
     }
 }
 

@@ -8,6 +8,7 @@ use arc_malachitebft_config::{GossipSubConfig, PubSubProtocol, ValuePayload};
 use tendermint::chain;
 
 use crate::engine::Error;
+use crate::remote::RemoteSigner;
 
 pub use arc_malachitebft_app::net::Multiaddr;
 
@@ -26,8 +27,8 @@ pub struct Config {
     pub home: PathBuf,
     /// Seed of the ed25519 key that identifies this node to its peers.
     pub network_seed: [u8; 32],
-    /// Seed of the ed25519 key to vote with; `None` for a node that only follows.
-    pub validator_seed: Option<[u8; 32]>,
+    /// The key to vote with; `None` for a node that only follows.
+    pub validator: Option<ValidatorKey>,
     /// How long the steps of a round may take.
     pub timeouts: Timeouts,
     /// How often peers are told how far this node is (default 1 s). Longer makes a node that fell
@@ -36,6 +37,24 @@ pub struct Config {
     /// Connections that one IP address may have (default 64): a network on one machine needs one or
     /// two per node.
     pub max_connections_per_ip: usize,
+}
+
+/// Where the ed25519 key is that a validator votes with.
+#[derive(Clone)]
+pub enum ValidatorKey {
+    /// In this process: its seed.
+    Seed([u8; 32]),
+    /// In another.
+    Remote(RemoteSigner),
+}
+
+impl std::fmt::Debug for ValidatorKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Seed(_) => f.write_str("Seed(..)"),
+            Self::Remote(remote) => f.debug_tuple("Remote").field(remote).finish(),
+        }
+    }
 }
 
 impl Config {
@@ -49,7 +68,7 @@ impl Config {
             persistent_peers: Vec::new(),
             home,
             network_seed,
-            validator_seed: None,
+            validator: None,
             timeouts: Timeouts::default(),
             status_interval: Duration::from_secs(1),
             max_connections_per_ip: 64,

@@ -176,7 +176,7 @@ impl core::Proposal<WeftContext> for Proposal {
     }
 }
 
-/// A proposed payload and its proposer's signature. Payloads are small, so one part is all.
+/// A proposed payload, with its proposer's signature. Payloads are small, so one part is all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) height: Height,
@@ -185,7 +185,8 @@ pub(crate) struct Part {
     pub(crate) proposer: Address,
     /// [`Payload::encode`](crate::Payload::encode).
     pub(crate) payload: Bytes,
-    /// `None` for a payload that came through sync: it is decided and not relayed.
+    /// Of the fresh proposal of the payload's block in this round, see [`crate::signing`]. `None` for
+    /// a payload that came through sync: it is decided and not relayed.
     pub(crate) signature: Option<Signature>,
 }
 

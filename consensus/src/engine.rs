@@ -8,13 +8,11 @@ use arc_malachitebft_app::events::TxEvent;
 use arc_malachitebft_app::spawn::{
     spawn_consensus_actor, spawn_network_actor, spawn_node_actor, spawn_sync_actor, spawn_wal_actor,
 };
-use arc_malachitebft_app::types::Keypair;
+use arc_malachitebft_app::types::{Keypair, PeerId};
 use arc_malachitebft_codec::Codec as _;
 use arc_malachitebft_engine::network::{NetworkIdentity, NetworkMsg};
 use arc_malachitebft_engine::util::output_port::{OutputPort, OutputPortSubscriberTrait as _};
 use arc_malachitebft_metrics::{Metrics, SharedRegistry};
-use arc_malachitebft_signing::Signer as _;
-use arc_malachitebft_signing_ed25519::PrivateKey;
 use ractor::{Actor, ActorCell};
 use tendermint::block;
 use tokio::sync::{mpsc, watch};
@@ -26,7 +24,8 @@ use crate::codec::WeftCodec;
 use crate::config::Config;
 use crate::context::{Address, WeftContext};
 use crate::guard::{Guard, GuardError};
-use crate::signing::{EdSigner, EdVerifier, SignBytes};
+use crate::signer::ConsensusSigner;
+use crate::signing::{EdVerifier, SignBytes};
 use crate::validators::ValidatorSetError;
 use crate::worker::{self, Event, Worker};
 
@@ -183,27 +182,28 @@ pub async fn start(config: Config, app: Arc<dyn Application>) -> Result<Handle, 
     let (consensus_config, sync_config) = (config.consensus()?, config.value_sync());
     std::fs::create_dir_all(&config.home).map_err(Error::start)?;
     let sign_bytes = SignBytes::new(config.chain_id.clone());
-    let signer = match config.validator_seed {
-        Some(seed) => {
+    let registry = SharedRegistry::global().with_moniker(config.moniker.clone());
+    let signer = match &config.validator {
+        Some(key) => {
             let guard = Guard::open(&config.home.join("signed")).map_err(|e| Error::Guard(Arc::new(e)))?;
-            Some(EdSigner::new(PrivateKey::from(seed), sign_bytes.clone(), guard))
+            let signer = ConsensusSigner::new(key, sign_bytes.clone(), guard, &registry);
+            Some(signer.map_err(Error::start)?)
         }
         None => None,
     };
-    let address = signer.as_ref().map_or(Address::NOBODY, EdSigner::address);
+    let address = signer.as_ref().map_or(Address::NOBODY, ConsensusSigner::address);
     let keypair = Keypair::ed25519_from_bytes(config.network_seed).map_err(Error::start)?;
     let peer_id = keypair.public().to_peer_id();
-    let identity = match &signer {
-        Some(signer) => {
-            let key = signer.public_key().as_bytes().to_vec();
-            let proof = signer.sign_validator_proof(key, peer_id.to_bytes()).await.map_err(Error::start)?;
+    let own_id = PeerId::from_bytes(&peer_id.to_bytes()).map_err(Error::start)?;
+    let (moniker, name) = (config.moniker.clone(), signer.as_ref().map(|_| address.to_string()));
+    let identity = match (signer.as_ref().and_then(|signer| signer.prove_peer(peer_id.to_bytes())), name) {
+        (Some(proof), Some(name)) => {
             let proof = WeftCodec.encode(&proof).map_err(Error::start)?;
-            NetworkIdentity::new_validator(config.moniker.clone(), keypair, address.to_string(), proof)
+            NetworkIdentity::new_validator(moniker, keypair, name, proof)
         }
-        None => NetworkIdentity::new(config.moniker.clone(), keypair, None),
+        (_, name) => NetworkIdentity::new(moniker, keypair, name),
     };
 
-    let registry = SharedRegistry::global().with_moniker(config.moniker.clone());
     let metrics = Metrics::register(&registry);
     let (events, inbox) = mpsc::channel(EVENT_QUEUE);
     let awaited = Arc::new(AtomicU64::new(0));
@@ -271,8 +271,18 @@ pub async fn start(config: Config, app: Arc<dyn Application>) -> Result<Handle, 
     let (view_sender, view) = watch::channel(View::default());
     let (outcome_sender, outcome) = watch::channel(None);
     let timeouts = config.timeouts;
-    let args =
-        worker::Args { app, consensus, network, sign_bytes, signer, timeouts, awaited, view: view_sender };
+    let late = signer.clone().map(|signer| tokio::spawn(tell_late(signer, events.clone())));
+    let args = worker::Args {
+        app,
+        consensus,
+        network,
+        sign_bytes,
+        signer,
+        peer_id: own_id,
+        timeouts,
+        awaited,
+        view: view_sender,
+    };
     let worker = Worker::new(args);
     tokio::spawn(async move {
         let outcome = tokio::select! {
@@ -283,10 +293,18 @@ pub async fn start(config: Config, app: Arc<dyn Application>) -> Result<Handle, 
             Ok(()) => info!("consensus stops"),
             Err(error) => error!(%error, "consensus stops"),
         }
+        if let Some(late) = late {
+            late.abort();
+        }
         actors.stop().await;
         outcome_sender.send_replace(Some(outcome));
     });
     Ok(Handle { events, view, outcome, peer_id: peer_id.to_string() })
+}
+
+/// Hands on what is signed late.
+async fn tell_late(signer: ConsensusSigner, events: mpsc::Sender<Event>) {
+    while events.send(Event::Signed(signer.late().await)).await.is_ok() {}
 }
 
 /// The engine's actors, in the order in which they were started.

@@ -11,7 +11,7 @@
 //!
 //! [`start`] runs an engine over an [`Application`], which knows the rules and keeps the blocks. The
 //! engine agrees on a [`BlockRef`]; the [`Payload`] it stands for is small (a header, transaction
-//! ids, the last commit) and travels in one signed message. Formats: votes and proposals sign
+//! ids, the last commit) and travels in one message. Formats: votes and proposals sign
 //! Tendermint's canonical bytes for the block id made of the header hash and a part set that follows
 //! from it, with the header's time as timestamp, so that each commit, together with its header, is a
 //! `SignedHeader` that a stock light client verifies.
@@ -22,9 +22,11 @@
 //!   the engine's log is lost: the record of signatures outlives it.
 //! * `commit` is called once per height, in order; a peer hears of a height only after its commit.
 //! * Bytes of peers are decoded within limits and without a panic; a proposal is looked at only if
-//!   its round's proposer signed it.
+//!   its round's proposer signed its header, and its body is the one that the header commits to.
+//! * The validator's key may be in another process ([`RemoteSigner`]): it signs votes and proposals
+//!   and nothing else.
 //!
-//! An [`Error`] of the application or of the disk ends the engine; peers cannot.
+//! An [`Error`] of the application or of the disk ends the engine; peers and signers cannot.
 
 mod actors;
 mod app;
@@ -37,6 +39,8 @@ mod engine;
 mod equivocation;
 mod guard;
 mod pool;
+mod remote;
+mod signer;
 mod signing;
 #[cfg(test)]
 mod test_blocks;
@@ -49,9 +53,10 @@ pub use app::{
     Verdict,
 };
 pub use block_ref::BlockRef;
-pub use config::{Config, Multiaddr, Timeouts};
+pub use config::{Config, Multiaddr, Timeouts, ValidatorKey};
 pub use engine::{Error, Handle, View, metrics, peer_id, start};
 pub use equivocation::{Equivocation, Signed, SignedMessage};
 pub use guard::{Guard, GuardError, Step};
+pub use remote::{AddressError, RemoteSigner, SignerAddress, SignerConfig, SignerError};
 pub use validators::ValidatorSetError;
 pub use wire::DecodeError;

@@ -47,7 +47,7 @@ pub(crate) enum Stage {
     Settled,
 }
 
-/// A proposal, decoded.
+/// A proposal, decoded. Whether its body belongs to its header is for the application to say.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) part: Part,
@@ -81,7 +81,11 @@ impl Pool {
     pub(crate) fn insert(&mut self, entry: Entry) -> bool {
         let entries = self.0.entry(entry.part.height).or_default();
         let round = entry.part.round;
-        let known = entries.iter().any(|e| e.id == entry.id && e.part.round == round);
+        // An unchecked one may bear a false signature: it does not stand for one that bears another.
+        let known = entries.iter().any(|e| {
+            let same = e.id == entry.id && e.part.round == round;
+            same && (e.stage != Stage::Unchecked || e.part == entry.part)
+        });
         let unchecked = entries.iter().filter(|e| e.stage == Stage::Unchecked).count();
         let in_round =
             entries.iter().filter(|e| e.stage != Stage::Unchecked && e.part.round == round).count();

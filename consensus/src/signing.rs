@@ -1,19 +1,23 @@
-//! What is signed, and by whom.
+//! What is signed, and the checks of signatures.
 //!
-//! Votes sign Tendermint's canonical vote bytes and proposals its canonical proposal bytes. The
-//! timestamp is the block's time (the epoch for nil), so that all validators sign the same bytes and
-//! an engine certificate is a Tendermint commit. Payloads are signed under a domain of their own.
-
-use std::sync::Arc;
+//! Votes sign Tendermint's canonical vote bytes and proposals its canonical proposal bytes, and a
+//! validator signs nothing else, so that its key may be in any signer that speaks Tendermint's
+//! protocol. The timestamp is the block's time (the epoch for nil), so that all validators sign the
+//! same bytes and an engine certificate is a Tendermint commit.
+//!
+//! A proposal's part needs no signature of its own. It bears that of the fresh proposal, the one
+//! without a proof-of-lock round, which covers the header's hash and time; and the header commits to
+//! the body, which [`Application::check_body`](crate::Application::check_body) checks. So nobody but
+//! the proposer can put a part into the world, nobody can change what it says on the way, and one
+//! header cannot come with two bodies, not even from a proposer that lies: what is found valid or
+//! invalid is found so for the value that is voted on.
 
 use arc_malachitebft_core_types::{
-    NilOrVal, Round, SignedExtension, SignedProposal, SignedVote, SigningScheme as _, ValidatorProof,
-    VoteExtensionScope, VoteType,
+    NilOrVal, Round, SignedVote, SigningScheme as _, ValidatorProof, VoteExtensionScope, VoteType,
 };
-use arc_malachitebft_signing::{Error, Signer, VerificationResult, Verifier};
-use arc_malachitebft_signing_ed25519::{Ed25519, PrivateKey, PublicKey, Signature};
+use arc_malachitebft_signing::{Error, VerificationResult, Verifier};
+use arc_malachitebft_signing_ed25519::{Ed25519, PublicKey, Signature};
 use async_trait::async_trait;
-use bytes::{BufMut, BytesMut};
 use prost::Message;
 use tendermint::{Time, account, chain};
 use tendermint_proto::v0_38::types::{
@@ -22,11 +26,6 @@ use tendermint_proto::v0_38::types::{
 
 use crate::block_ref::BlockRef;
 use crate::context::{Address, Part, Proposal, Vote, WeftContext};
-use crate::guard::{Guard, Step};
-use crate::wire::{Wire, put_bytes};
-
-/// Separates signatures under payloads from those under votes and proposals.
-const PART_DOMAIN: &[u8] = b"weft/proposal-part/1";
 
 /// The chain's signed bytes: what two chains sign never coincides.
 #[derive(Clone, Debug)]
@@ -72,22 +71,17 @@ impl SignBytes {
         .encode_length_delimited_to_vec()
     }
 
-    /// `domain ‖ chain id ‖ height ‖ round ‖ proposer ‖ payload`, strings with their
-    /// length before them.
-    pub(crate) fn part(&self, part: &Part) -> Vec<u8> {
-        let mut out = BytesMut::with_capacity(part.payload.len() + 128);
-        out.put_slice(PART_DOMAIN);
-        put_bytes(&mut out, self.chain_id.as_bytes());
-        part.height.write(&mut out);
-        part.round.write(&mut out);
-        part.proposer.write(&mut out);
-        put_bytes(&mut out, &part.payload);
-        out.into()
+    /// What the proposer signs when it proposes `block` afresh in the round of `part`.
+    pub(crate) fn fresh(part: &Part, block: BlockRef) -> Proposal {
+        let Part { height, round, proposer, .. } = *part;
+        Proposal { height, round, value: block, pol_round: Round::Nil, address: proposer }
     }
 
-    /// Whether `part` is signed with `key`.
-    pub(crate) fn check_part(&self, part: &Part, key: &PublicKey) -> bool {
-        part.signature.as_ref().is_some_and(|signature| key.verify(&self.part(part), signature).is_ok())
+    /// Whether `part`, whose payload's header is that of `block`, bears the signature of its proposal
+    /// with `key`.
+    pub(crate) fn check_part(&self, part: &Part, block: BlockRef, key: &PublicKey) -> bool {
+        let bytes = self.proposal(&Self::fresh(part, block));
+        part.signature.as_ref().is_some_and(|signature| key.verify(&bytes, signature).is_ok())
     }
 
     /// Whether `vote` is signed with `key`.
@@ -153,102 +147,17 @@ impl Verifier<WeftContext> for EdVerifier {
     }
 }
 
-/// Signs with a validator's consensus key, votes and proposals only with the guard's consent.
-#[derive(Clone)]
-pub(crate) struct EdSigner {
-    key: PrivateKey,
-    sign_bytes: SignBytes,
-    guard: Arc<Guard>,
-}
-
-impl EdSigner {
-    pub(crate) fn new(key: PrivateKey, sign_bytes: SignBytes, guard: Guard) -> Self {
-        Self { key, sign_bytes, guard: Arc::new(guard) }
-    }
-
-    pub(crate) fn public_key(&self) -> PublicKey {
-        self.key.public_key()
-    }
-
-    pub(crate) fn address(&self) -> Address {
-        address_of(&self.public_key())
-    }
-
-    /// Fills in the signature. The caller stores the part before it publishes it, and so never signs
-    /// two for one round.
-    pub(crate) fn sign_part(&self, part: Part) -> Part {
-        let signature = self.key.sign(&self.sign_bytes.part(&part));
-        Part { signature: Some(signature), ..part }
-    }
-
-    async fn guarded(
-        &self,
-        step: Step,
-        height: u64,
-        round: Round,
-        message: Vec<u8>,
-    ) -> Result<Signature, Error> {
-        let guard = Arc::clone(&self.guard);
-        let round = round.as_u32().unwrap_or(0);
-        let (message, admitted) = tokio::task::spawn_blocking(move || {
-            let admitted = guard.admit(step, height, round, &message);
-            (message, admitted)
-        })
-        .await
-        .map_err(Error::from_source)?;
-        admitted.map_err(Error::from_source)?;
-        Ok(self.key.sign(&message))
-    }
-}
-
 /// The address of an ed25519 key.
 pub(crate) fn address_of(key: &PublicKey) -> Address {
     tendermint::PublicKey::from_raw_ed25519(key.as_bytes())
         .map_or(Address::NOBODY, |key| account::Id::from(key).into())
 }
 
-#[async_trait]
-impl Signer<WeftContext> for EdSigner {
-    async fn sign_vote(&self, vote: Vote) -> Result<SignedVote<WeftContext>, Error> {
-        let step = match vote.vote_type {
-            VoteType::Prevote => Step::Prevote,
-            VoteType::Precommit => Step::Precommit,
-        };
-        let message = self.sign_bytes.vote(&vote);
-        let height = vote.height.to_block().value();
-        let signature = self.guarded(step, height, vote.round, message).await?;
-        Ok(SignedVote::new(vote, signature))
-    }
-
-    async fn sign_proposal(&self, proposal: Proposal) -> Result<SignedProposal<WeftContext>, Error> {
-        let message = self.sign_bytes.proposal(&proposal);
-        let height = proposal.height.to_block().value();
-        let signature = self.guarded(Step::Proposal, height, proposal.round, message).await?;
-        Ok(SignedProposal::new(proposal, signature))
-    }
-
-    /// Extensions are disabled at every height; the engine never calls this.
-    async fn sign_vote_extension(
-        &self,
-        _scope: VoteExtensionScope<WeftContext>,
-        _extension: (),
-    ) -> Result<SignedExtension<WeftContext>, Error> {
-        Err(Error::new())
-    }
-
-    async fn sign_validator_proof(
-        &self,
-        public_key: Vec<u8>,
-        peer_id: Vec<u8>,
-    ) -> Result<ValidatorProof<WeftContext>, Error> {
-        let message = ValidatorProof::<WeftContext>::signing_bytes(&public_key, &peer_id);
-        Ok(ValidatorProof::new(public_key, peer_id, self.key.sign(&message)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use arc_malachitebft_signing_ed25519::PrivateKey;
 
     use super::*;
     use crate::context::Height;
@@ -302,7 +211,6 @@ mod tests {
         let (height, round, address) = (Height::new(1).unwrap(), Round::new(0), Address([1; 20]));
         let vote = |vote_type, value| sign_bytes.vote(&Vote { vote_type, height, round, value, address });
         let block = NilOrVal::Val(sample_block());
-        let part = Part { height, round, proposer: address, payload: bytes::Bytes::new(), signature: None };
         let proposal = Proposal { height, round, value: sample_block(), pol_round: Round::Nil, address };
         let all = std::collections::BTreeSet::from([
             vote(VoteType::Prevote, block),
@@ -310,38 +218,36 @@ mod tests {
             vote(VoteType::Prevote, NilOrVal::Nil),
             vote(VoteType::Precommit, NilOrVal::Nil),
             sign_bytes.proposal(&proposal),
-            sign_bytes.part(&part),
             ValidatorProof::<WeftContext>::signing_bytes(&[], &[]),
-            SignBytes::new("weft-other".parse().unwrap()).part(&part),
+            SignBytes::new("weft-other".parse().unwrap()).proposal(&proposal),
         ]);
-        assert_eq!(all.len(), 8);
+        assert_eq!(all.len(), 7);
     }
 
     #[test]
-    fn a_payload_is_its_signers_and_nobody_elses() {
-        let directory = tempfile::tempdir().unwrap();
-        let guard = Guard::open(&directory.path().join("signed")).unwrap();
+    fn a_part_is_its_proposers_and_nobody_elses() {
         let sign_bytes = SignBytes::new("weft-test".parse().unwrap());
-        let signer = EdSigner::new(PrivateKey::from([1; 32]), sign_bytes.clone(), guard);
+        let key = PrivateKey::from([1; 32]);
         let unsigned = Part {
             height: Height::new(1).unwrap(),
             round: Round::new(0),
-            proposer: signer.address(),
-            payload: bytes::Bytes::from_static(b"payload"),
+            proposer: address_of(&key.public_key()),
+            payload: bytes::Bytes::new(),
             signature: None,
         };
-        let part = signer.sign_part(unsigned.clone());
-        let (key, other) = (signer.public_key(), PrivateKey::from([2; 32]).public_key());
-        assert!(sign_bytes.check_part(&part, &key));
-        assert!(!sign_bytes.check_part(&part, &other));
-        assert!(!sign_bytes.check_part(&unsigned, &key));
-        for forged in [
-            Part { round: Round::new(1), ..part.clone() },
-            Part { height: Height::new(2).unwrap(), ..part.clone() },
-            Part { payload: bytes::Bytes::from_static(b"payloae"), ..part.clone() },
-            Part { proposer: Address([0; 20]), ..part },
-        ] {
-            assert!(!sign_bytes.check_part(&forged, &key));
+        let block = sample_block();
+        let signature = key.sign(&sign_bytes.proposal(&SignBytes::fresh(&unsigned, block)));
+        let part = Part { signature: Some(signature), ..unsigned.clone() };
+        let (key, other) = (key.public_key(), PrivateKey::from([2; 32]).public_key());
+        assert!(sign_bytes.check_part(&part, block, &key));
+        assert!(!sign_bytes.check_part(&part, block, &other));
+        assert!(!sign_bytes.check_part(&unsigned, block, &key));
+        let later = BlockRef::from_parts(tendermint::Hash::Sha256([7; 32]), Time::unix_epoch());
+        assert!(!sign_bytes.check_part(&part, later, &key));
+        for forged in
+            [Part { round: Round::new(1), ..part.clone() }, Part { height: Height::new(2).unwrap(), ..part }]
+        {
+            assert!(!sign_bytes.check_part(&forged, block, &key));
         }
     }
 }

@@ -33,6 +33,9 @@ pub enum DecodeError {
     /// Bytes after the end of the value.
     #[error("{0} trailing bytes")]
     Trailing(usize),
+    /// Not to be sent: what a remote signer did not sign.
+    #[error("without a signature")]
+    Unsigned,
     /// A field outside its domain.
     #[error("invalid {0}")]
     Invalid(&'static str),
@@ -44,6 +47,11 @@ pub(crate) trait Wire: Sized {
     fn write(&self, out: &mut BytesMut);
     /// Takes one value off the front.
     fn read(input: &mut Reader) -> Result<Self, DecodeError>;
+
+    /// Whether nothing is missing that peers need, such as a signature that there is not.
+    fn is_complete(&self) -> bool {
+        true
+    }
 
     /// The whole encoding.
     fn to_wire(&self) -> Bytes {

@@ -27,10 +27,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_malachitebft_app::types::PeerId;
+use arc_malachitebft_core_consensus::SignedConsensusMsg;
 use arc_malachitebft_core_types::{CommitCertificate, Height as _, HeightParams, Round, Validity};
-use arc_malachitebft_engine::consensus::ConsensusRef;
+use arc_malachitebft_engine::consensus::{ConsensusMsg, ConsensusRef};
 use arc_malachitebft_engine::host::{HostMsg, LocallyProposedValue, Next, SyncedValueOutcome};
-use arc_malachitebft_engine::network::NetworkRef;
+use arc_malachitebft_engine::network::{NetworkEvent, NetworkMsg, NetworkRef};
 use bytes::Bytes;
 use ractor::RpcReplyPort;
 use tendermint::block::Commit;
@@ -48,7 +49,8 @@ use crate::context::{Height, Part, WeftContext};
 use crate::engine::{Error, View};
 use crate::equivocation::Equivocation;
 use crate::pool::{Entry, Pool, Stage};
-use crate::signing::{EdSigner, SignBytes};
+use crate::signer::ConsensusSigner;
+use crate::signing::SignBytes;
 use crate::validators::ValidatorSet;
 use crate::wire::Wire;
 use proposals::proposed_value;
@@ -62,6 +64,8 @@ pub(crate) enum Event {
     Host(Box<HostMsg<Ctx>>),
     /// The network's hint.
     Hint(Hint),
+    /// A vote or proposal of this node's that was signed late.
+    Signed(SignedConsensusMsg<Ctx>),
     /// Something that a proposal of this height missed has arrived.
     Completed(Height),
     /// The user has had enough.
@@ -107,7 +111,9 @@ pub(crate) struct Args {
     pub(crate) network: NetworkRef<Ctx>,
     pub(crate) sign_bytes: SignBytes,
     /// `None` for a node without a vote.
-    pub(crate) signer: Option<EdSigner>,
+    pub(crate) signer: Option<ConsensusSigner>,
+    /// This node's own.
+    pub(crate) peer_id: PeerId,
     pub(crate) timeouts: Timeouts,
     pub(crate) awaited: Arc<AtomicU64>,
     pub(crate) view: watch::Sender<View>,
@@ -163,6 +169,7 @@ impl Worker {
                     Some(Event::Ended) => return Err(Error::Ended),
                     Some(Event::Host(message)) => self.on_host(*message)?,
                     Some(Event::Hint(hint)) => self.on_hint(hint),
+                    Some(Event::Signed(message)) => self.on_signed(message),
                     Some(Event::Completed(height)) => self.on_completed(height),
                 },
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => match done {
@@ -241,6 +248,17 @@ impl Worker {
             HostMsg::VerifyVoteExtensions { reply_to, .. } => drop(reply_to.send(Vec::new())),
         }
         Ok(())
+    }
+
+    /// Gives the engine what it decided on itself and could not sign then, and sends it. The engine
+    /// knows messages of this node's only as it knows those of others.
+    fn on_signed(&self, message: SignedConsensusMsg<Ctx>) {
+        let event = match message.clone() {
+            SignedConsensusMsg::Vote(vote) => NetworkEvent::Vote(self.args.peer_id, vote),
+            SignedConsensusMsg::Proposal(proposal) => NetworkEvent::Proposal(self.args.peer_id, proposal),
+        };
+        let _ = self.args.consensus.cast(ConsensusMsg::NetworkEvent(event));
+        let _ = self.args.network.cast(NetworkMsg::PublishConsensusMsg(message));
     }
 
     fn on_done(&mut self, done: Done) -> Result<(), Error> {

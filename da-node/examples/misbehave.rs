@@ -51,6 +51,7 @@ impl<A: ?Sized> Misbehaving<A> {
                 payload.header.time = (payload.header.time + ahead).map_err(|error| error.to_string())?;
             }
         }
+        payload.header.evidence_hash = Some(proposal.body_hash());
         payload.body = proposal.encode_body().into();
         Ok(payload)
     }
@@ -74,6 +75,10 @@ impl<A: Application + ?Sized> Application for Misbehaving<A> {
 
     async fn ready_to_start(&self, height: Height) {
         self.honest.ready_to_start(height).await;
+    }
+
+    fn check_body(&self, payload: &Payload) -> Result<(), AppError> {
+        self.honest.check_body(payload)
     }
 
     async fn assess(&self, height: Height, proposer: account::Id, payload: &Payload) -> Verdict {

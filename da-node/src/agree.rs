@@ -175,6 +175,10 @@ impl Application for Agree {
         Ok(Payload { header: proposal.header.clone(), body: proposal.encode_body().into() })
     }
 
+    fn check_body(&self, payload: &Payload) -> Result<(), AppError> {
+        Ok(Proposal::check_body(&payload.header, &payload.body)?)
+    }
+
     async fn assess(&self, height: Height, proposer: account::Id, payload: &Payload) -> Verdict {
         let metrics = &self.node.metrics;
         let invalid = |reason: String| {

@@ -12,6 +12,7 @@ use std::{
 
 use blob_api::{RulesBody, UpgradeBody};
 use chain::Genesis;
+use consensus::SignerAddress;
 use network::Multiaddr;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpStream;
@@ -88,10 +89,13 @@ pub async fn examine(home: &Home, ntp: Option<&str>) -> Vec<Finding> {
         }
     };
     let mut findings = vec![Finding::ok("settings", format!("{} on {}", config.name, genesis.chain_id))];
-    findings.extend(keys(home));
+    findings.extend(keys(home, &config));
     findings.push(membership(home, &config, &genesis));
     if config.validator {
         findings.push(signatures(home));
+        if let Some(address) = &config.signer_listen {
+            findings.push(signer(home, address).await);
+        }
     }
     findings.push(disk(&home.path("")));
     findings.push(durable_write(home));
@@ -104,9 +108,16 @@ pub async fn examine(home: &Home, ntp: Option<&str>) -> Vec<Finding> {
     findings
 }
 
-fn keys(home: &Home) -> Vec<Finding> {
+fn keys(home: &Home, config: &NodeConfig) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for role in [KeyRole::Consensus, KeyRole::Network, KeyRole::Operator] {
+    let elsewhere = config.validator && config.signer_listen.is_some();
+    if elsewhere && home.has_key(KeyRole::Consensus) {
+        let remedy = "move keys/consensus.key to the signer, or remove signer_listen from node.toml";
+        let seen = "the consensus key is here, and signer_listen names a signer, too";
+        findings.push(Finding::fail("keys", seen, remedy));
+    }
+    let consensus = (!elsewhere).then_some(KeyRole::Consensus);
+    for role in consensus.into_iter().chain([KeyRole::Network, KeyRole::Operator]) {
         if let Err(error) = home.key(role) {
             let remedy = "restore the file from your backup; a new key is a new node";
             findings.push(Finding::fail("keys", format!("{error:#}"), remedy));
@@ -128,10 +139,9 @@ fn keys(home: &Home) -> Vec<Finding> {
 }
 
 fn membership(home: &Home, config: &NodeConfig, genesis: &Genesis) -> Finding {
-    let Ok(seed) = home.key(KeyRole::Consensus) else {
-        return Finding::warn("membership", "unknown without the consensus key", "see keys");
+    let Ok(public) = home.consensus_key() else {
+        return Finding::warn("membership", "unknown without the consensus key", "see keys, or signer");
     };
-    let public = ed25519_consensus::SigningKey::from(seed).verification_key().to_bytes();
     let named = genesis.validators.iter().find(|member| member.public_key == public);
     match (config.validator, named) {
         (true, Some(member)) => {
@@ -161,6 +171,47 @@ fn signatures(home: &Home) -> Finding {
         (true, _) => Finding::ok("signatures", "engine/signed is there"),
         (false, false) => Finding::ok("signatures", "nothing was signed here yet"),
     }
+}
+
+/// Whether the running node has a signer; if it does not run, whether one could dial in.
+async fn signer(home: &Home, address: &SignerAddress) -> Finding {
+    if let Ok(running) = home.running()
+        && let Some(connected) = signer_connected(&running.api).await
+    {
+        return if connected {
+            Finding::ok("signer", format!("connected to {address}"))
+        } else {
+            let remedy = "start it; the log says whether somebody dialled in and was turned away, and why";
+            Finding::fail("signer", format!("nobody is connected to {address}: the node cannot vote"), remedy)
+        };
+    }
+    let free = match address {
+        SignerAddress::Tcp { listen, .. } => TcpListener::bind(listen).map(drop),
+        SignerAddress::Unix(path) => fs::metadata(path.parent().unwrap_or(path)).and_then(|folder| {
+            if folder.is_dir() { Ok(()) } else { Err(std::io::ErrorKind::NotADirectory.into()) }
+        }),
+    };
+    match (free, home.signer_key()) {
+        (Err(error), _) => {
+            let remedy = "choose another signer_listen in node.toml, or make its folder";
+            Finding::fail("signer", format!("cannot listen at {address}: {error}"), remedy)
+        }
+        (_, Err(error)) => {
+            Finding::fail("signer", format!("{error:#}"), "remove the file: the signer tells its key anew")
+        }
+        (Ok(()), Ok(None)) => Finding::warn(
+            "signer",
+            format!("none has dialled in at {address} yet: its key is unknown"),
+            "start the node, and the signer: the node waits for it",
+        ),
+        (Ok(()), Ok(Some(_))) => Finding::ok("signer", format!("can dial in at {address}")),
+    }
+}
+
+async fn signer_connected(api: &str) -> Option<bool> {
+    let metrics = reqwest::get(format!("{api}/metrics")).await.ok()?.text().await.ok()?;
+    let line = metrics.lines().find(|line| line.starts_with("weft_consensus_signer_connected"))?;
+    Some(line.ends_with(" 1"))
 }
 
 fn disk(folder: &Path) -> Finding {
@@ -398,6 +449,32 @@ mod tests {
         fs::write(home.path("node.toml"), "nme = 1").unwrap();
         let findings = examine(&home, None).await;
         assert_eq!((findings.len(), worst(&findings, "settings")), (1, Grade::Fail));
+    }
+
+    #[tokio::test]
+    async fn a_remote_signer_is_looked_for_in_place_of_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = validator(folder.path());
+        let address = format!("unix://{}/signer", folder.path().display()).parse().unwrap();
+        let config = NodeConfig { signer_listen: Some(address), ..home.config().unwrap() };
+        home.write(&config, &home.genesis().unwrap()).unwrap();
+        assert_eq!(home.config().unwrap(), config);
+        assert_eq!(worst(&examine(&home, None).await, "keys"), Grade::Fail);
+
+        let key = home.consensus_key().unwrap();
+        fs::remove_file(home.path("keys/consensus.key")).unwrap();
+        let findings = examine(&home, None).await;
+        for (check, grade) in [("keys", Grade::Ok), ("signer", Grade::Warn), ("membership", Grade::Warn)] {
+            assert_eq!(worst(&findings, check), grade, "{findings:?}");
+        }
+        home.write_signer_key(&key).unwrap();
+        let findings = examine(&home, None).await;
+        for check in ["keys", "signer", "membership"] {
+            assert_eq!(worst(&findings, check), Grade::Ok, "{findings:?}");
+        }
+        let lost = format!("unix://{}/none/signer", folder.path().display()).parse().unwrap();
+        home.write(&NodeConfig { signer_listen: Some(lost), ..config }, &home.genesis().unwrap()).unwrap();
+        assert_eq!(worst(&examine(&home, None).await, "signer"), Grade::Fail);
     }
 
     #[test]

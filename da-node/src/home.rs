@@ -5,6 +5,7 @@
 //! HOME/genesis.json       the chain's beginning, the same on every node
 //! HOME/network.toml       what light clients start from; written once the chain has a block
 //! HOME/keys/*.key         32 bytes in hexadecimal, readable by the owner only
+//! HOME/keys/consensus.pub the public key of a remote signer, written when it first dialled in
 //! HOME/db, HOME/engine    blocks and state; consensus' log and record of signatures
 //! HOME/running.json       where the running node listens
 //! ```
@@ -18,10 +19,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use chain::{Genesis, SecretKey};
+use consensus::SignerAddress;
 use network::Multiaddr;
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{AlarmConfig, ApiConfig};
+use crate::settings::{AlarmConfig, ApiConfig, text};
 
 /// `node.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,10 @@ pub struct NodeConfig {
     /// How long squares are kept, in seconds; at least what genesis promises, which is also the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_seconds: Option<u64>,
+    /// Where the process that has the consensus key dials in, as `unix:///PATH` or `tcp://[PEER_ID@]IP:PORT`. Without
+    /// it the key is in the folder.
+    #[serde(with = "text", skip_serializing_if = "Option::is_none")]
+    pub signer_listen: Option<SignerAddress>,
     /// Who may use the API, and how much.
     pub api: ApiConfig,
     /// What the operator is told of.
@@ -74,6 +80,7 @@ impl Default for NodeConfig {
             propose_timeout_ms: 3_000,
             archive: false,
             retention_seconds: None,
+            signer_listen: None,
             api: ApiConfig::default(),
             alarms: AlarmConfig::default(),
         }
@@ -106,6 +113,9 @@ pub struct Running {
     /// Dialable address of consensus.
     pub engine: Multiaddr,
 }
+
+/// The remote signer's public key.
+const SIGNER_KEY: &str = "keys/consensus.pub";
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +217,38 @@ impl Home {
         hex::decode_to_slice(text.trim(), &mut key)
             .with_context(|| format!("{} must hold 64 hexadecimal digits", path.display()))?;
         Ok(key)
+    }
+
+    /// The public side of the consensus key: of the one in the folder, else of the remote signer's, if it is known.
+    pub fn consensus_key(&self) -> Result<[u8; 32]> {
+        if self.has_key(KeyRole::Consensus) {
+            let key = ed25519_consensus::SigningKey::from(self.key(KeyRole::Consensus)?);
+            return Ok(key.verification_key().to_bytes());
+        }
+        self.signer_key()?.with_context(|| {
+            format!(
+                "no consensus key: {} is not there, nor {SIGNER_KEY}, which is written when a remote signer has \
+                 dialled in",
+                self.path("keys").join(KeyRole::Consensus.file()).display()
+            )
+        })
+    }
+
+    /// The public key of the remote signer that has dialled in before.
+    pub fn signer_key(&self) -> Result<Option<[u8; 32]>> {
+        let path = self.path(SIGNER_KEY);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let mut key = [0; 32];
+        hex::decode_to_slice(self.read(SIGNER_KEY)?.trim(), &mut key)
+            .with_context(|| format!("{} must hold 64 hexadecimal digits", path.display()))?;
+        Ok(Some(key))
+    }
+
+    /// Remembers the remote signer's public key.
+    pub fn write_signer_key(&self, key: &[u8; 32]) -> Result<()> {
+        self.write_text(SIGNER_KEY, &format!("{}\n", hex::encode(key)))
     }
 
     /// Writes a key that must not exist yet, for the owner's eyes only.

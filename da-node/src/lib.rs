@@ -31,6 +31,7 @@ pub mod retention;
 pub mod run;
 mod serve;
 pub mod settings;
+mod signer;
 mod squares;
 mod storage;
 #[cfg(test)]

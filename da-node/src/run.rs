@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, anyhow, bail};
 use axum::{Router, routing::get};
 use chain::{AttestationSecret, Checkpoint, Height, NetworkConfig, RULES_VERSION, UnknownRules};
-use consensus::{Application, Guard, Timeouts};
+use consensus::{Application, Guard, SignerAddress, Timeouts, ValidatorKey};
 use network::{Keypair, Kind, Multiaddr, Network, Topic};
 use prometheus_client::registry::Registry;
 use tendermint::{account, chain::Id as ChainId};
@@ -34,6 +34,7 @@ use crate::{
     node::Node,
     retention::{self, Retention},
     serve::Serve,
+    signer,
     storage::Store,
 };
 
@@ -62,7 +63,7 @@ struct Following {
 }
 
 /// How this run differs from the folder's settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// End once this height is committed.
     pub halt_height: Option<Height>,
@@ -70,13 +71,21 @@ pub struct Options {
     pub archive: bool,
     /// Keep squares for so many seconds, whatever the settings say.
     pub retention_seconds: Option<u64>,
+    /// Where the process that has the consensus key dials in, whatever the settings say.
+    pub signer_listen: Option<SignerAddress>,
     /// The newest version of the rules that this build knows: the node ends before a block of a later one.
     pub newest_rules: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { halt_height: None, archive: false, retention_seconds: None, newest_rules: RULES_VERSION }
+        Self {
+            halt_height: None,
+            archive: false,
+            retention_seconds: None,
+            signer_listen: None,
+            newest_rules: RULES_VERSION,
+        }
     }
 }
 
@@ -91,16 +100,16 @@ pub async fn start_as(
     options: Options,
     wrap: impl FnOnce(Arc<dyn Application>) -> Arc<dyn Application>,
 ) -> Result<RunningNode> {
-    let halt = options.halt_height;
+    let Options { halt_height: halt, archive, retention_seconds, signer_listen, newest_rules } = options;
     let (config, genesis) = (home.config()?, home.genesis()?);
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let store = Store::open(&home.path("db"), &genesis)?;
-    let node = Arc::new(Node::open(genesis, store, metrics, options.newest_rules)?);
+    let node = Arc::new(Node::open(genesis, store, metrics, newest_rules)?);
     let next = node.head().next_height();
     let retention = Retention::new(
-        options.archive || (config.archive && options.retention_seconds.is_none()),
-        options.retention_seconds.or(config.retention_seconds),
+        archive || (config.archive && retention_seconds.is_none()),
+        retention_seconds.or(config.retention_seconds),
         &node.genesis.parameters,
     )?;
     if let Some(halt) = halt.filter(|halt| *halt < next) {
@@ -150,8 +159,19 @@ pub async fn start_as(
         return Ok(RunningNode { running, node, network, following: None, tasks, home: home.clone() });
     }
 
-    let validator_seed = config.validator.then(|| home.key(KeyRole::Consensus)).transpose()?;
-    let proposer = consensus_address(&validator_seed.unwrap_or(network_seed))?;
+    let validator = match signer_listen.as_ref().or(config.signer_listen.as_ref()) {
+        _ if !config.validator => None,
+        Some(address) => {
+            let signer = signer::listen(home, address, &node.genesis.chain_id, network_seed).await?;
+            Some(ValidatorKey::Remote(signer))
+        }
+        None => Some(ValidatorKey::Seed(home.key(KeyRole::Consensus)?)),
+    };
+    let proposer = match &validator {
+        Some(ValidatorKey::Remote(signer)) => address_of(&signer.public_key())?,
+        Some(ValidatorKey::Seed(seed)) => consensus_address(seed)?,
+        None => consensus_address(&network_seed)?,
+    };
     if config.validator && node.head().next_validators.validator(proposer).is_none() {
         tracing::warn!(
             %proposer,
@@ -178,7 +198,7 @@ pub async fn start_as(
         consensus::Config::new(chain_id, home.path("engine"), config.engine_listen.clone(), network_seed);
     engine_config.moniker.clone_from(&config.name);
     engine_config.persistent_peers.clone_from(&config.engine_peers);
-    engine_config.validator_seed = validator_seed;
+    engine_config.validator = validator;
     engine_config.timeouts =
         Timeouts { propose: Duration::from_millis(config.propose_timeout_ms), ..Timeouts::default() };
     let engine =
@@ -338,8 +358,12 @@ impl Following {
 
 /// Tendermint's address of the validator with this ed25519 seed.
 pub fn consensus_address(seed: &[u8; 32]) -> Result<account::Id> {
-    let public = ed25519_consensus::SigningKey::from(*seed).verification_key().to_bytes();
-    let key = tendermint::PublicKey::from_raw_ed25519(&public).context("not an ed25519 key")?;
+    address_of(&ed25519_consensus::SigningKey::from(*seed).verification_key().to_bytes())
+}
+
+/// Tendermint's address of the validator with this ed25519 key.
+pub fn address_of(public_key: &[u8; 32]) -> Result<account::Id> {
+    let key = tendermint::PublicKey::from_raw_ed25519(public_key).context("not an ed25519 key")?;
     Ok(account::Id::from(key))
 }
 

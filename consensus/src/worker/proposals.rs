@@ -56,11 +56,18 @@ impl Worker {
             };
             let payload_bytes = payload.len();
             let part = Part { height, round, proposer, payload, signature: None };
-            let part = signer.sign_part(part);
             let Some(entry) = Entry::new(part, Stage::Settled, &chain_id) else {
                 warn!(%height, bytes = payload_bytes, limit = MAX_PAYLOAD_BYTES, "own proposal is too large, or for another height or chain");
                 return Ok(Done::Nothing);
             };
+            let part = match signer.sign_part(entry.part, entry.id).await {
+                Ok(part) => part,
+                Err(error) => {
+                    warn!(%height, %round, %error, "own proposal is not signed");
+                    return Ok(Done::Nothing);
+                }
+            };
+            let entry = Entry { part, ..entry };
             store(&*app, &entry).await?;
             Ok(Done::Proposed(entry, reply_to))
         });
@@ -85,22 +92,25 @@ impl Worker {
         if !Pool::covers(next, height) || !self.is_near(&part) {
             return;
         }
-        let stage = if height == next {
-            let proposer = validators.proposer(height, part.round);
-            let genuine = *proposer.address() == part.proposer
-                && self.args.sign_bytes.check_part(&part, proposer.public_key());
-            if !genuine {
-                debug!(%height, round = %part.round, proposer = %part.proposer, "proposal is not its proposer's");
-                return;
-            }
-            Stage::Assessing { again: false }
-        } else {
-            Stage::Unchecked
-        };
+        let stage = if height == next { Stage::Assessing { again: false } } else { Stage::Unchecked };
         let Some(entry) = Entry::new(part, stage, &self.chain_id()) else {
             debug!(%height, "proposal does not decode");
             return;
         };
+        let part = &entry.part;
+        if height == next {
+            let proposer = validators.proposer(height, part.round);
+            let genuine = *proposer.address() == part.proposer
+                && self.args.sign_bytes.check_part(part, entry.id, proposer.public_key());
+            if !genuine {
+                debug!(%height, round = %part.round, proposer = %part.proposer, "proposal is not its proposer's");
+                return;
+            }
+        }
+        if let Err(error) = self.args.app.check_body(&entry.payload) {
+            debug!(%height, round = %part.round, %error, "proposal came with another body");
+            return;
+        }
         if self.pool.insert(entry.clone()) && stage != Stage::Unchecked {
             self.assess(entry, true);
             if self.waiting.is_some() {

@@ -22,6 +22,10 @@ pub(crate) fn now() -> Time {
     Time::from_unix_timestamp(since.as_secs() as i64, since.subsec_nanos()).unwrap()
 }
 
+fn body_hash(body: &Bytes) -> Option<Hash> {
+    Some(Hash::Sha256(Sha256::digest([b"body".as_slice(), body].concat())))
+}
+
 /// When the application wants blocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -48,6 +52,8 @@ pub(crate) struct TestApp {
     pub(crate) missing_from: watch::Sender<u64>,
     /// Proposes something invalid in round 0 of this height.
     pub(crate) invalid_at: watch::Sender<u64>,
+    /// Proposes another block's body in round 0 of this height.
+    pub(crate) detached_at: watch::Sender<u64>,
     /// How many values came through sync.
     pub(crate) synced: watch::Sender<u64>,
     /// How often a verdict was asked for.
@@ -65,6 +71,7 @@ impl TestApp {
             tip: watch::Sender::new(0),
             missing_from: watch::Sender::new(u64::MAX),
             invalid_at: watch::Sender::new(0),
+            detached_at: watch::Sender::new(0),
             synced: watch::Sender::new(0),
             assessed: watch::Sender::new(0),
         }
@@ -100,7 +107,7 @@ impl TestApp {
             consensus_hash: Hash::Sha256([1; 32]),
             app_hash: AppHash::try_from(vec![2; 32]).unwrap(),
             last_results_hash: None,
-            evidence_hash: None,
+            evidence_hash: body_hash(&body),
             proposer_address: self.address,
         };
         Payload { header, body }
@@ -146,10 +153,21 @@ impl Application for TestApp {
     }
 
     async fn propose(&self, height: Height, round: u32, _deadline: Instant) -> Result<Payload, AppError> {
-        Ok(self.build(height, round))
+        let payload = self.build(height, round);
+        let detached = round == 0 && *self.detached_at.borrow() == height.value();
+        Ok(if detached { Payload { body: Bytes::from_static(b"another"), ..payload } } else { payload })
+    }
+
+    fn check_body(&self, payload: &Payload) -> Result<(), AppError> {
+        if payload.header.evidence_hash == body_hash(&payload.body) {
+            Ok(())
+        } else {
+            Err("another block's body".into())
+        }
     }
 
     async fn assess(&self, height: Height, _proposer: account::Id, payload: &Payload) -> Verdict {
+        assert!(self.check_body(payload).is_ok(), "a body that was not checked");
         self.assessed.send_modify(|assessed| *assessed += 1);
         if height.value() >= *self.missing_from.borrow() {
             return Verdict::NotYet;

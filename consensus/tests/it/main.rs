@@ -6,4 +6,6 @@ mod app;
 mod chain;
 mod network;
 mod pace;
+mod remote;
+mod signer;
 mod verdicts;

@@ -1,10 +1,11 @@
 //! A few engines that know each other.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_malachitebft_signing_ed25519::PrivateKey;
-use consensus::{Config, Handle, Timeouts, start};
+use consensus::{Config, Handle, Timeouts, ValidatorKey, start};
 use tempfile::TempDir;
 use tendermint::{PublicKey, account, validator};
 
@@ -19,7 +20,7 @@ pub(crate) struct Node {
     pub(crate) app: Arc<TestApp>,
     pub(crate) handle: Handle,
     config: Config,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Node {
@@ -48,6 +49,18 @@ impl Node {
             self.config.persistent_peers.push(other.address().parse().unwrap());
         }
         self.handle = start(self.config.clone(), Arc::clone(&self.app) as _).await.unwrap();
+    }
+
+    /// The same under another name, with the key somewhere else.
+    pub(crate) async fn restart_as(&mut self, name: &str, key: ValidatorKey, others: &[&Node]) {
+        self.config.moniker = name.into();
+        self.config.validator = Some(key);
+        self.restart(others).await;
+    }
+
+    /// Where this test's files of the node are.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     fn address(&self) -> String {
@@ -88,12 +101,12 @@ impl Network {
             let mut config = Config::new(chain_id, home.path().join("consensus"), listen, [100 + seed; 32]);
             config.moniker = format!("node-{seed}");
             config.persistent_peers = nodes.iter().map(|n| n.address().parse().unwrap()).collect();
-            config.validator_seed = (seed <= validators).then_some([seed; 32]);
+            config.validator = (seed <= validators).then_some(ValidatorKey::Seed([seed; 32]));
             config.timeouts = timeouts();
             let app = Arc::new(TestApp::new(account::Id::from(key(seed)), set.clone(), pace));
             let handle = start(config.clone(), Arc::clone(&app) as _).await.unwrap();
             handle.watch().wait_for(|view| !view.listening.is_empty()).await.unwrap();
-            nodes.push(Node { app, handle, config, _home: home });
+            nodes.push(Node { app, handle, config, home });
         }
         Self { nodes, validators: set }
     }

@@ -48,3 +48,19 @@ async fn an_invalid_proposal_costs_its_round() {
     }
     network.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_its_header_does_not_commit_to_costs_its_round_and_is_judged_by_nobody() {
+    let network = Network::start(4, 0, ON_WORK).await;
+    network.reach(1).await;
+    for node in &network.nodes {
+        node.app.detached_at.send_replace(2);
+        node.app.work.send_replace(true);
+    }
+    // An application that is asked about such a body fails the test.
+    network.reach(2).await;
+    for node in &network.nodes {
+        assert_ne!(node.app.signed_headers()[1].commit.round.value(), 0);
+    }
+    network.stop().await;
+}

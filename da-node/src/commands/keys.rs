@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     home::{Home, KeyRole},
-    run::consensus_address,
+    run::address_of,
 };
 
 /// Its arguments.
@@ -23,9 +23,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let home = Home::new(&args.home);
-    let seed = home.key(KeyRole::Consensus)?;
-    let public = hex::encode(ed25519_consensus::SigningKey::from(seed).verification_key().to_bytes());
-    let address = consensus_address(&seed)?.to_string();
+    let key = home.consensus_key()?;
+    let (public, address) = (hex::encode(key), address_of(&key)?.to_string());
     let peer = consensus::peer_id(home.key(KeyRole::Network)?)?;
     let operator = home.account(KeyRole::Operator)?.address().to_string();
     if args.json {

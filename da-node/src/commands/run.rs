@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use consensus::SignerAddress;
 
 use super::stop_asked;
 use crate::{home::Home, run};
@@ -25,6 +26,9 @@ pub(super) struct Args {
     /// Keep squares for so long; at least what genesis promises, which is the default
     #[arg(long, value_name = "SECONDS", conflicts_with = "archive")]
     retention: Option<u64>,
+    /// Have votes signed by the process that dials in here, as unix:///PATH or tcp://[PEER_ID@]IP:PORT
+    #[arg(long, value_name = "ADDRESS")]
+    signer_listen: Option<SignerAddress>,
 }
 
 pub(super) async fn run(args: Args, newest_rules: u64) -> Result<()> {
@@ -33,6 +37,7 @@ pub(super) async fn run(args: Args, newest_rules: u64) -> Result<()> {
         archive: args.archive,
         retention_seconds: args.retention,
         newest_rules,
+        signer_listen: args.signer_listen,
     };
     let node = run::start(&Home::new(args.home), options).await?;
     let stop = async {

@@ -77,7 +77,11 @@ impl Operator {
     }
 
     fn keys(&self) -> Result<ValidatorKeys> {
-        let consensus = ed25519_consensus::SigningKey::from(self.home.key(KeyRole::Consensus)?);
+        let consensus = self.home.key(KeyRole::Consensus).context(
+            "the first bond proves that its sender has the consensus key, and a remote signer signs votes only: run it \
+             where the key is, see docs/validator.md",
+        )?;
+        let consensus = ed25519_consensus::SigningKey::from(consensus);
         if !self.home.has_key(KeyRole::Attestation) {
             self.home.make_key(KeyRole::Attestation)?;
         }

@@ -17,6 +17,7 @@ mod help;
 mod must_hold;
 mod operating;
 mod restart;
+mod signer;
 mod soak;
 mod staking;
 mod support;
