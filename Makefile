@@ -35,7 +35,7 @@ test: build ## Run every test that takes less than minutes
 	$(CARGO) test --no-fail-fast
 
 .PHONY: test-long
-test-long: faults ## Run the tests that take minutes
+test-long: faults catch-up ## Run the tests that take minutes
 	$(MAKE) soak MINUTES=10
 
 .PHONY: faults
@@ -47,6 +47,10 @@ faults: build ## Cause every fault of docs/faults.md on separate machines in nam
 soak: build ## Run fifteen machines under random faults and load, MINUTES=60 SEED=<number>: target/soak/report.html
 	SOAK_MINUTES=$(or $(MINUTES),60) SOAK_SEED=$(SEED) \
 	$(CARGO) test --package da-node --test it -- --ignored --exact --nocapture soak::soak
+
+.PHONY: catch-up
+catch-up: build ## Measure how nodes catch up with a thousand blocks: after being away, from genesis, from a snapshot
+	$(CARGO) test --package da-node --test it -- --ignored --nocapture catch_up::
 
 .PHONY: test-celestia
 test-celestia: install-deps ## Try the gateway with Celestia's own Rust client

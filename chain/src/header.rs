@@ -313,6 +313,11 @@ impl VerifiedHeader {
         Self::new(block, self.header().version.app)
     }
 
+    /// Refuses a header that is too old to verify others from.
+    pub(crate) fn check_age(&self, now: Time, options: &TrustOptions) -> Result<(), HeaderError> {
+        check_age(self.time(), now, options)
+    }
+
     /// Height.
     pub fn height(&self) -> Height {
         self.block.height()

@@ -33,6 +33,7 @@ mod ledger;
 mod outcome;
 mod proposal;
 mod reservation;
+mod snapshot;
 mod staking;
 mod state;
 mod state_key;
@@ -70,6 +71,10 @@ pub use outcome::{Outcome, Reason, TxStatus};
 pub use proposal::Proposal;
 pub use reservation::{
     BURST_BLOCKS, RESERVED_BLOCKS_LIMIT, Reservation, ReservationError, ReservationId, SIGNERS_LIMIT,
+};
+pub use snapshot::{
+    SNAPSHOT_MAGIC, SNAPSHOT_PART_BYTES, SnapshotError, SnapshotHead, StateChunk, StateChunks, StateRestore,
+    VerifiedSnapshot,
 };
 pub use staking::{
     KeysError, Member, Roster, StakingError, UNBONDINGS_LIMIT, Unbonding, Validator, ValidatorKeys,

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use erasure::KeccakFrontier;
 use jmt::{
     JellyfishMerkleTree, KeyHash,
-    storage::{LeafNode, Node, NodeKey, TreeReader},
+    storage::{LeafNode, Node, NodeBatch, NodeKey, TreeReader},
 };
 use sha2::Sha256;
 
@@ -299,35 +299,29 @@ impl<'a, S: StateStore> State<'a, S> {
         version: Height,
         changes: BTreeMap<StateKey, Option<Vec<u8>>>,
     ) -> Result<StateUpdate, StateError> {
-        let failed = |error: String| StateError::Store(error);
         let reader = Reader(self.store);
         let tree = JellyfishMerkleTree::<_, Sha256>::new(&reader);
         let changes = changes.into_iter().map(|(key, value)| (KeyHash::with::<Sha256>(key.bytes()), value));
-        let (root, batch) = tree.put_value_set(changes, version).map_err(|e| failed(format!("{e:#}")))?;
-        let bytes = |key: &NodeKey| borsh::to_vec(key).map_err(|e| failed(e.to_string()));
-        let node = |node: &Node| borsh::to_vec(node).map_err(|e| failed(e.to_string()));
-        Ok(StateUpdate {
-            version,
-            root: root.0,
-            nodes: batch
-                .node_batch
-                .nodes()
-                .iter()
-                .map(|(k, n)| Ok((bytes(k)?, node(n)?)))
-                .collect::<Result<_, StateError>>()?,
-            values: batch
-                .node_batch
-                .values()
-                .iter()
-                .map(|((_, key), value)| (key.0, value.clone()))
-                .collect(),
-            stale: batch
-                .stale_node_index_batch
-                .iter()
-                .map(|stale| bytes(&stale.node_key))
-                .collect::<Result<_, _>>()?,
-        })
+        let (root, batch) =
+            tree.put_value_set(changes, version).map_err(|error| StateError::Store(format!("{error:#}")))?;
+        let (nodes, values) = written(&batch.node_batch)?;
+        let stale = batch.stale_node_index_batch.iter().map(|stale| bytes(&stale.node_key));
+        Ok(StateUpdate { version, root: root.0, nodes, values, stale: stale.collect::<Result<_, _>>()? })
     }
+}
+
+fn bytes<T: borsh::BorshSerialize>(value: &T) -> Result<Vec<u8>, StateError> {
+    borsh::to_vec(value).map_err(|error| StateError::Store(error.to_string()))
+}
+
+type Nodes = Vec<(Vec<u8>, Vec<u8>)>;
+type HashedValues = Vec<([u8; 32], Option<Vec<u8>>)>;
+
+/// What a batch of the tree writes, as a [`StateUpdate`] has it.
+pub(crate) fn written(batch: &NodeBatch) -> Result<(Nodes, HashedValues), StateError> {
+    let nodes = batch.nodes().iter().map(|(key, node)| Ok((bytes(key)?, bytes(node)?)));
+    let values = batch.values().iter().map(|((_, key), value)| (key.0, value.clone()));
+    Ok((nodes.collect::<Result<_, StateError>>()?, values.collect()))
 }
 
 /// What one block changes in the store; writing all of it makes the next version readable.

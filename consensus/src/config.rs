@@ -41,6 +41,7 @@ pub struct Config {
 
 /// Where the ed25519 key is that a validator votes with.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "a node has one")]
 pub enum ValidatorKey {
     /// In this process: its seed.
     Seed([u8; 32]),

@@ -137,6 +137,7 @@ impl Message {
 }
 
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "a node has one")]
 enum Key {
     Here(Box<PrivateKey>),
     Remote(RemoteSigner),
@@ -206,6 +207,8 @@ impl Debts {
     }
 }
 
+type Proposed = Option<(Vec<u8>, Signature)>;
+
 /// Signs votes and proposals with the guard's consent. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct ConsensusSigner {
@@ -215,7 +218,7 @@ pub(crate) struct ConsensusSigner {
     guard: Arc<Guard>,
     /// The last proposal's bytes and signature: the engine asks for what its part bears already, and
     /// a signer that has gone on to the vote would refuse.
-    proposed: Arc<Mutex<Option<(Vec<u8>, Signature)>>>,
+    proposed: Arc<Mutex<Proposed>>,
     debts: Arc<Debts>,
     metrics: Metrics,
 }

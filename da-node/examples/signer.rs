@@ -70,6 +70,7 @@ fn main() -> Result<()> {
 }
 
 /// tendermint-rs's errors are no `std` errors.
+#[expect(clippy::needless_pass_by_value, reason = "what map_err passes")]
 fn plain(error: tendermint::Error) -> anyhow::Error {
     anyhow!("{error}")
 }

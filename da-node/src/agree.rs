@@ -293,7 +293,8 @@ impl Application for Agree {
     }
 
     async fn min_height(&self) -> Height {
-        Height::from(1u32)
+        // Heights that the database holds fit.
+        Height::try_from(self.node.store.base() + 1).unwrap_or(Height::from(1u32))
     }
 
     async fn synced(&self, height: Height, value_bytes: Bytes) -> Result<Payload, SyncFault> {

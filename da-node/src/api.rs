@@ -248,8 +248,8 @@ impl Backend for Api {
 
     async fn state(&self, key: StateKey) -> Found<StateAnswer> {
         let height = self.node.tip();
-        let Some(before) = height.checked_sub(1) else {
-            return Outcome::Unreachable(Reason::Behind { height: 1, tip: height });
+        let Some(before) = height.checked_sub(1).filter(|before| *before >= self.node.store.base()) else {
+            return Outcome::Unreachable(Reason::Behind { height: height + 1, tip: height });
         };
         match State::at(&self.node.store, before).prove(&key) {
             Ok((value, proof)) => Outcome::Data(StateAnswer { height, value, proof }),
@@ -293,7 +293,7 @@ impl Backend for Api {
         let height = height.unwrap_or(tip);
         match self.node.light_block(height) {
             Ok(Some(block)) => Outcome::Data(block),
-            Ok(None) => Outcome::Unreachable(Reason::Behind { height, tip }),
+            Ok(None) => Outcome::Unreachable(self.missing(height)),
             Err(error) => storage(&error),
         }
     }
@@ -305,6 +305,7 @@ impl Backend for Api {
                 let (latest, tip) = (*self.node.certified().borrow(), self.node.tip());
                 Outcome::Unreachable(match height {
                     Some(height) if height == 0 || height > tip => Reason::Behind { height, tip },
+                    Some(height) if height <= self.node.store.base() => Reason::Pruned { height },
                     height => Reason::Uncertified { height: height.unwrap_or(tip), latest },
                 })
             }
@@ -321,6 +322,9 @@ impl Backend for Api {
     }
 
     async fn data_roots(&self, heights: Range<Height>) -> Found<Vec<[u8; 32]>> {
+        if (1..=self.node.store.base()).contains(&heights.start) {
+            return Outcome::Unreachable(Reason::Pruned { height: heights.start });
+        }
         let node = self.node.clone();
         match tokio::task::spawn_blocking(move || node.store.data_roots(heights)).await {
             Ok(Ok(roots)) => Outcome::Data(roots),

@@ -214,19 +214,38 @@ impl Devnet {
         };
         for (at, (home, name)) in homes.into_iter().enumerate() {
             home.write_key(KeyRole::Faucet, &faucet.to_bytes())?;
-            let config = NodeConfig {
-                validator: at < validators,
-                engine_peers: devnet.nodes.iter().map(|node| node.running.engine.clone()).collect(),
-                data_peers: devnet.nodes.iter().filter_map(DevNode::data_address).collect(),
-                ..NodeConfig::loopback(&name)
-            };
-            home.write(&config, &genesis)?;
+            home.write(&devnet.config(&name, at < validators), &genesis)?;
             let node = devnet.run(home, &name, &devnet.programs.join("da-node")).await?;
             devnet.nodes.push(node);
         }
         devnet.wait_for_height(1).await?;
         devnet.write_network().await?;
         Ok(devnet)
+    }
+
+    /// Settings of a node that knows all others so far.
+    fn config(&self, name: &str, validator: bool) -> NodeConfig {
+        NodeConfig {
+            validator,
+            engine_peers: self.nodes.iter().map(|node| node.running.engine.clone()).collect(),
+            data_peers: self.nodes.iter().filter_map(DevNode::data_address).collect(),
+            ..NodeConfig::loopback(name)
+        }
+    }
+
+    /// Starts another node without a vote, once `prepare` has done what it wants with its folder; gives its number.
+    pub async fn add_full_node(
+        &mut self,
+        name: &str,
+        prepare: impl AsyncFnOnce(&Home) -> Result<()>,
+    ) -> Result<usize> {
+        let home = Home::new(self.dir.join(name));
+        make_validator(&home, name)?;
+        home.write(&self.config(name, false), &self.nodes[0].home.genesis()?)?;
+        prepare(&home).await?;
+        let node = self.run(home, name, &self.programs.join("da-node")).await?;
+        self.nodes.push(node);
+        Ok(self.nodes.len() - 1)
     }
 
     /// What the process of this name has written.

@@ -127,7 +127,8 @@ fn keys(home: &Home, config: &NodeConfig) -> Vec<Finding> {
     for entry in fs::read_dir(home.path("keys")).into_iter().flatten().flatten() {
         use std::os::unix::fs::PermissionsExt as _;
         let path = entry.path();
-        if entry.metadata().is_ok_and(|data| data.permissions().mode() & 0o077 != 0) {
+        let is_public = path.extension().is_some_and(|extension| extension == "pub");
+        if !is_public && entry.metadata().is_ok_and(|data| data.permissions().mode() & 0o077 != 0) {
             let remedy = format!("chmod 600 {}", path.display());
             findings.push(Finding::warn("keys", format!("others can read {}", path.display()), remedy));
         }

@@ -7,6 +7,7 @@
 //! HOME/keys/*.key         32 bytes in hexadecimal, readable by the owner only
 //! HOME/keys/consensus.pub the public key of a remote signer, written when it first dialled in
 //! HOME/db, HOME/engine    blocks and state; consensus' log and record of signatures
+//! HOME/db.new             a database that is being made of a snapshot
 //! HOME/running.json       where the running node listens
 //! ```
 

@@ -32,6 +32,7 @@ pub mod run;
 mod serve;
 pub mod settings;
 mod signer;
+mod snapshot;
 mod squares;
 mod storage;
 #[cfg(test)]

@@ -187,11 +187,7 @@ impl Node {
     fn parent_of(store: &Store, tip: Height, newest_rules: u64) -> Result<Parent, NodeError> {
         let last = match tip {
             0 => None,
-            tip => {
-                let block = store.block(tip)?.ok_or(StoreError::Corrupt("block"))?;
-                let commit = store.commit(tip)?.ok_or(StoreError::Corrupt("commit"))?;
-                Some(SignedHeader::new(block.header, commit).map_err(|_| NodeError::Commit(tip))?)
-            }
+            tip => Some(store.light_block(tip)?.ok_or(StoreError::Corrupt("block"))?.signed_header),
         };
         Ok(Parent::new(State::at(store, tip), last, newest_rules).map_err(StoreError::from)?)
     }
@@ -264,14 +260,7 @@ impl Node {
 
     /// The light block at `height`.
     pub(crate) fn light_block(&self, height: Height) -> Result<Option<LightBlock>, StoreError> {
-        let (Some(block), Some(commit)) = (self.store.block(height)?, self.store.commit(height)?) else {
-            return Ok(None);
-        };
-        let signed_header =
-            SignedHeader::new(block.header, commit).map_err(|_| StoreError::Corrupt("commit"))?;
-        let validators = self.store.validators(signed_header.header.validators_hash)?;
-        let next_validators = self.store.validators(signed_header.header.next_validators_hash)?;
-        Ok(Some(LightBlock { signed_header, validators, next_validators }))
+        self.store.light_block(height)
     }
 
     fn valid(&self) -> MutexGuard<'_, HashMap<Hash, Arc<ValidBlock>>> {

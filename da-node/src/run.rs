@@ -34,7 +34,7 @@ use crate::{
     node::Node,
     retention::{self, Retention},
     serve::Serve,
-    signer,
+    signer, snapshot,
     storage::Store,
 };
 
@@ -104,7 +104,15 @@ pub async fn start_as(
     let (config, genesis) = (home.config()?, home.genesis()?);
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let store = Store::open(&home.path("db"), &genesis)?;
+    let (path, unfinished) = (home.path("db"), home.path(snapshot::UNFINISHED));
+    if unfinished.exists() && !path.exists() {
+        bail!(
+            "{} is of a snapshot that was not loaded to its end: run `da-node snapshot load` again, or remove that \
+             folder to sync from the first block",
+            unfinished.display()
+        );
+    }
+    let store = Store::open(&path, &genesis)?;
     let node = Arc::new(Node::open(genesis, store, metrics, newest_rules)?);
     let next = node.head().next_height();
     let retention = Retention::new(
@@ -224,6 +232,7 @@ pub async fn start_as(
     let (stop_http, mut stopped) = watch::channel(false);
     let registry = Arc::new(registry);
     let app = blob_api::router(api, config.api.server(home)?, stopped.clone())
+        .merge(snapshot::route(node.clone(), config.api.snapshots))
         .merge(Router::new().route("/metrics", get(move || async move { metrics_text(&registry) })));
     let stop = async move {
         let _ = stopped.wait_for(|stop| *stop).await;

@@ -46,6 +46,8 @@ pub struct ApiConfig {
     pub concurrent_submissions: usize,
     /// Streams open at once. Too low: followers see 429.
     pub streams: usize,
+    /// Snapshots of the state being given out at once; 0 gives out none. Too low: new nodes wait, or ask others.
+    pub snapshots: usize,
     /// File that holds the token for `/v1/operator/…`, relative to the node's folder. Without it that is closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator_token_file: Option<PathBuf>,
@@ -63,6 +65,7 @@ impl Default for ApiConfig {
             concurrent_requests: config.concurrent_requests,
             concurrent_submissions: config.concurrent_submissions,
             streams: config.concurrent_followers,
+            snapshots: 1,
             operator_token_file: None,
             origins: Vec::new(),
             rates: Vec::new(),

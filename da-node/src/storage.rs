@@ -3,6 +3,7 @@
 //! | column family | key | value |
 //! | --- | --- | --- |
 //! | `meta` | `genesis`, `tip`, `pruned` | genesis hash; latest height; highest height whose square was dropped: u64 BE |
+//! | | `base` | of a database made of a snapshot: the light block after which it begins, with no block up to there |
 //! | `blocks` | height | block without bodies |
 //! | `commits` | height | commit of that block |
 //! | `nodes`, `values` | tree node; key hash ‖ version | state (see `chain::State`) |
@@ -35,10 +36,12 @@ mod frauds;
 mod pooled;
 mod pruning;
 mod sets;
+mod snapshot;
 
 use std::{
     collections::BTreeSet,
-    path::Path,
+    io,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
@@ -81,6 +84,7 @@ const FAMILIES: [&str; 23] = [
 ];
 
 pub(crate) use frauds::StoredFraud;
+pub(crate) use snapshot::Importing;
 
 /// Memory for cached blocks of all column families.
 const BLOCK_CACHE_BYTES: usize = 32 << 20;
@@ -111,9 +115,23 @@ pub(crate) enum StoreError {
     /// A record does not decode.
     #[error("the record {0} is corrupt; restore the folder or sync anew in another one")]
     Corrupt(&'static str),
+    /// A folder cannot be made, emptied or named.
+    #[error("{}: {error}", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// Genesis state.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+impl StoreError {
+    fn folder(folder: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Folder { folder: folder.into(), error }
+    }
 }
 
 impl From<rocksdb::Error> for StoreError {
@@ -130,6 +148,7 @@ type Record = (Box<[u8]>, Box<[u8]>);
 pub(crate) struct Store {
     db: DB,
     pruned: AtomicU64,
+    base: Height,
     /// Held while a block is committed and while something undecided is written: what comes too late for its height
     /// would never be dropped.
     deciding: Mutex<()>,
@@ -163,8 +182,7 @@ fn number<const N: usize>(bytes: &[u8], at: usize, record: &'static str) -> Resu
 }
 
 impl Store {
-    /// Opens or creates the database in `path` for the chain of `genesis`.
-    pub(crate) fn open(path: &Path, genesis: &Genesis) -> Result<Self, StoreError> {
+    fn open_database(path: &Path) -> Result<Self, StoreError> {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -185,8 +203,15 @@ impl Store {
             ColumnFamilyDescriptor::new(name, options)
         });
         let db = DB::open_cf_descriptors(&options, path, families)?;
-        let store = Self { db, pruned: AtomicU64::new(0), deciding: Mutex::default() };
+        let mut store = Self { db, pruned: AtomicU64::new(0), base: 0, deciding: Mutex::default() };
         store.load_pruned()?;
+        store.load_base()?;
+        Ok(store)
+    }
+
+    /// Opens or creates the database in `path` for the chain of `genesis`.
+    pub(crate) fn open(path: &Path, genesis: &Genesis) -> Result<Self, StoreError> {
+        let store = Self::open_database(path)?;
         let expected = genesis.hash();
         match store.get("meta", b"genesis")? {
             Some(found) if found == expected => {}
@@ -280,17 +305,20 @@ impl Store {
     }
 
     fn put_state(&self, batch: &mut WriteBatch, update: &StateUpdate) -> Result<(), StoreError> {
+        self.put_tree(batch, update)?;
+        self.put_stale(batch, update)
+    }
+
+    fn put_tree(&self, batch: &mut WriteBatch, update: &StateUpdate) -> Result<(), StoreError> {
         let (nodes, values) = (self.family("nodes")?, self.family("values")?);
         for (key, node) in &update.nodes {
             batch.put_cf(nodes, key, node);
         }
         for (hash, value) in &update.values {
             let key = pruning::key_of(hash, update.version);
-            let mut record = vec![u8::from(value.is_some())];
-            record.extend(value.iter().flatten());
-            batch.put_cf(values, key, record);
+            batch.put_cf(values, key, flag::record(value.as_deref()));
         }
-        self.put_stale(batch, update)
+        Ok(())
     }
 
     /// The newest record of a value whose version is at most `at_most`.
@@ -535,10 +563,21 @@ impl StateStore for Store {
     fn value(&self, key_hash: &[u8; 32], at_most: Height) -> Result<Option<Vec<u8>>, StateError> {
         let newest = self.value_record(key_hash, at_most);
         let newest = newest.map_err(|error| StateError::Store(error.to_string()))?;
-        Ok(newest.and_then(|(_, record)| match record.split_first() {
+        Ok(newest.and_then(|(_, record)| flag::value(&record)))
+    }
+}
+
+/// Records of `values`: 1 ‖ value, or 0 for a deleted one.
+mod flag {
+    pub(super) fn record(value: Option<&[u8]>) -> Vec<u8> {
+        [&[u8::from(value.is_some())][..], value.unwrap_or_default()].concat()
+    }
+
+    pub(super) fn value(record: &[u8]) -> Option<Vec<u8>> {
+        match record.split_first() {
             Some((1, value)) => Some(value.to_vec()),
             _ => None,
-        }))
+        }
     }
 }
 

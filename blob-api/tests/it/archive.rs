@@ -141,7 +141,7 @@ async fn heights_of_rules_that_a_program_does_not_know_are_not_read() {
     }
     for checkpoint in [1, 13] {
         let network = NetworkConfig { checkpoint: chain.checkpoint(checkpoint), ..chain.network() };
-        let knowing = Client::knowing(2, &[server.url.clone()], Some(network.clone())).unwrap();
+        let knowing = Client::knowing(2, std::slice::from_ref(&server.url), Some(network.clone())).unwrap();
         let mut file = Vec::new();
         Box::pin(knowing.export(namespace(1), 3..=11, &mut file, |_| ())).await.unwrap();
         let refused = read(&file, &network).unwrap_err();

@@ -224,7 +224,7 @@ async fn what_follows_rules_that_a_program_does_not_know_is_not_read() {
     assert!(matches!(client.latest().await, Err(ClientError::UnknownRules(_))));
     // The node said nothing wrong.
     assert!(client.rejected_nodes().is_empty());
-    let knowing = Client::knowing(2, &[server.url.clone()], Some(chain.network())).unwrap();
+    let knowing = Client::knowing(2, std::slice::from_ref(&server.url), Some(chain.network())).unwrap();
     assert_eq!(knowing.latest().await.unwrap().height(), 6);
     assert_eq!(knowing.header(2).await.unwrap().height(), 2);
 }

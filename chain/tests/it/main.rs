@@ -17,6 +17,7 @@ mod ids;
 mod ledger;
 mod once;
 mod reservations;
+mod snapshots;
 mod staking;
 mod supply;
 mod support;

@@ -9,6 +9,7 @@ mod keys;
 mod resume;
 mod run;
 mod signal;
+mod snapshot;
 mod stake;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -108,6 +109,8 @@ enum Command {
     /// An upgrade is agreed on once 5/6 of the power signalled the same version and height; until then the last signal
     /// of each operator counts. Signal only what all nodes of yours know: docs/upgrades.md.
     Signal(signal::Args),
+    /// Save a node's state to a file, or start a node from one, without history
+    Snapshot(snapshot::Args),
     /// Look for what would keep a node from working: settings, keys, disk, clock, ports, peers
     ///
     /// Changes nothing but for a file that it writes and removes; says what to do about what it finds. Exit code 1 if
@@ -128,6 +131,7 @@ pub fn main(newest_rules: u64) -> ExitCode {
         | Command::Bond(_)
         | Command::Unbond(_)
         | Command::Signal(_)
+        | Command::Snapshot(_)
         | Command::Doctor(_) => LOGGED,
     };
     start_logs(cli.log_json, logged);
@@ -152,6 +156,7 @@ pub fn main(newest_rules: u64) -> ExitCode {
             Command::Bond(args) => stake::bond(args).await,
             Command::Unbond(args) => stake::unbond(args).await,
             Command::Signal(args) => signal::run(args, newest_rules).await,
+            Command::Snapshot(args) => snapshot::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
         }
     });

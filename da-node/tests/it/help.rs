@@ -12,11 +12,15 @@ fn shown(args: &[&str]) -> String {
 #[test]
 fn help_texts_are_those_of_the_snapshot() {
     let mut help = shown(&["--help"]);
-    for command in
-        ["init", "run", "dev", "devnet", "demo", "keys", "bond", "unbond", "signal", "resume", "doctor"]
-    {
+    for command in [
+        "init", "run", "dev", "devnet", "demo", "keys", "bond", "unbond", "signal", "resume", "snapshot",
+        "doctor",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is no subcommand any more");
         help += &format!("\n=== {command}\n{}", shown(&[command, "--help"]));
+    }
+    for command in ["save", "load"] {
+        help += &format!("\n=== snapshot {command}\n{}", shown(&["snapshot", command, "--help"]));
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/help.txt");
     if std::env::var_os("BLESS").is_some() {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test panics")]
 
 mod bad_input;
+mod catch_up;
 mod certificates;
 mod dependencies;
 mod dev;
@@ -18,6 +19,7 @@ mod must_hold;
 mod operating;
 mod restart;
 mod signer;
+mod snapshot;
 mod soak;
 mod staking;
 mod support;

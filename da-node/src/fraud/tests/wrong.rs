@@ -176,6 +176,8 @@ fn sign_of(chain: &mut TestChain, store: &Store, candidates: &[Candidate], wrong
         }
     };
     valid.block.header.data_hash = Some(Hash::Sha256(square.data_root()));
+    let body = valid.proposal(&chain.genesis).body_hash();
+    valid.block.header.evidence_hash = Some(body);
     let commit = chain.decide(&valid);
     let validators = chain.genesis.validator_set().unwrap();
     let light = LightBlock {
