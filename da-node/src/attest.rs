@@ -226,8 +226,10 @@ impl Attesting {
         };
         let (height, place) = (attestation.data.height, attestation.attester);
         let Some(gathered) = self.gathered.get(&height) else {
-            let tip = self.node.tip();
-            if height > tip && height <= tip + AHEAD && self.waiting.len() < WAITING {
+            // Not the node's tip, which may be above what was begun with: gossip gives nothing a second time.
+            let begun = self.gathered.last_key_value().map_or(0, |(height, _)| *height);
+            let is_ahead = height > begun && height <= self.node.tip() + AHEAD;
+            if is_ahead && self.waiting.len() < WAITING {
                 self.waiting.push((height, message));
             } else {
                 self.network.ignore(message).await;
