@@ -40,17 +40,17 @@ test-long: faults catch-up ## Run the tests that take minutes
 
 .PHONY: faults
 faults: build ## Cause every fault of docs/faults.md on separate machines in namespaces, and write what happened into it
-	$(CARGO) build --package da-node --example misbehave --example crash
-	$(CARGO) test --package da-node --test it -- --ignored --test-threads=1 faults::
+	$(CARGO) build --example misbehave --example crash
+	$(CARGO) test --test it -- --ignored --test-threads=1 faults::
 
 .PHONY: soak
 soak: build ## Run fifteen machines under random faults and load, MINUTES=60 SEED=<number>: target/soak/report.html
 	SOAK_MINUTES=$(or $(MINUTES),60) SOAK_SEED=$(SEED) \
-	$(CARGO) test --package da-node --test it -- --ignored --exact --nocapture soak::soak
+	$(CARGO) test --test it -- --ignored --exact --nocapture soak::soak
 
 .PHONY: catch-up
 catch-up: build ## Measure how nodes catch up with a thousand blocks: after being away, from genesis, from a snapshot
-	$(CARGO) test --package da-node --test it -- --ignored --nocapture catch_up::
+	$(CARGO) test --test it -- --ignored --nocapture catch_up::
 
 .PHONY: test-celestia
 test-celestia: install-deps ## Try the gateway with Celestia's own Rust client
@@ -61,28 +61,28 @@ lint: install-deps ## Check format, clippy, documentation, dependency directions
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
-	$(CARGO) test --quiet --package da-node --test it -- dependencies
+	$(CARGO) test --quiet --test it -- dependencies
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check licenses bans sources; \
 	else echo "cargo-deny is not installed: licences not checked (cargo install cargo-deny)"; fi
 
 .PHONY: bench
 bench: build ## Measure a commit of an 8 MiB square, a block's state transition, certificates and the sampling question
-	$(CARGO) run --package erasure --example commit_speed
-	$(CARGO) run --package chain --example transition_speed
-	$(CARGO) run --package chain --example certificate_speed
+	$(CARGO) run --example commit_speed
+	$(CARGO) run --example transition_speed
+	$(CARGO) run --example certificate_speed
 	$(BIN)/sim sampling
 
 .PHONY: bench-gateway
 bench-gateway: build ## Measure how long the OP Stack's door takes to answer fifty puts, one at a time
-	WEFT_GATEWAY_PUTS=50 $(CARGO) test --package da-node --test it -- a_put_is_answered_by_finality --nocapture
+	WEFT_GATEWAY_PUTS=50 $(CARGO) test --test it -- a_put_is_answered_by_finality --nocapture
 
 .PHONY: bench-consensus
 bench-consensus: build ## Measure how the time to a decision grows with the block, over links of 75 ms and of none
-	$(CARGO) test --package da-node --test it -- --ignored --nocapture digests::
+	$(CARGO) test --test it -- --ignored --nocapture digests::
 
 .PHONY: bench-sim
 bench-sim: ## Measure the simulator: events a second, a million light clients, memory
-	$(CARGO) build --package sim
+	$(CARGO) build --bin sim
 	$(BIN)/sim events
 	$(BIN)/sim sampling --width 512 --samples 200 --adversary unlinkable
 	$(BIN)/sim propagation --clients 1000000 --runs 1
@@ -93,12 +93,12 @@ bench-erasure: ## Measure the erasure engine beside its peers; ROUNDS=<factor> f
 
 .PHONY: bench-light
 bench-light: ## Measure a light client's memory, processor and bytes (needs root or user namespaces): target/bench/light.json
-	$(CARGO) build --package light-client --bins
-	$(CARGO) run --package light-client --example bench_light -- $(CARGO_TARGET_DIR)/bench/light.json
+	$(CARGO) build --bin light-client
+	$(CARGO) run --example bench_light -- $(CARGO_TARGET_DIR)/bench/light.json
 
 .PHONY: bench-api
 bench-api: build ## Measure submissions and quotes on four validators, and compare with what is promised
-	$(CARGO) run --package da-node --example bench-api
+	$(CARGO) run --example bench-api
 
 SCHEMATHESIS := $(CARGO_TARGET_DIR)/schemathesis
 $(SCHEMATHESIS)/bin/schemathesis:

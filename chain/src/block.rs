@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use erasure::{CommittedSquare, Committer, OriginalSquare, Placement};
+use erasure::{CommittedSquare, Placement};
 use tendermint::{
     Hash, Time, account,
     block::{Commit, Header},
@@ -16,10 +16,11 @@ use crate::{
     genesis::Genesis,
     ledger::{Ledger, LedgerError, Receipt},
     proposal::{Proposal, body_hash, transaction_list},
+    square_builder::SquareBuilder,
     state::{State, StateError, StateStore, StateUpdate},
     succession::{Parent, check_header, expected_header},
     transaction::{
-        KZG_CHUNKS_PER_BLOCK, NEW_VALIDATORS_PER_BLOCK, Transaction, TxId, VerifiedTransaction, blob_metas,
+        KZG_CHUNKS_PER_BLOCK, NEW_VALIDATORS_PER_BLOCK, Transaction, VerifiedTransaction, blob_metas,
     },
     upgrade::UnknownRules,
 };
@@ -86,66 +87,6 @@ impl ValidBlock {
     }
 }
 
-/// The transactions of the next block, and those that no later block can hold either.
-#[derive(Clone, Debug, Default)]
-pub struct Selected {
-    /// Chosen, in the block's order.
-    pub chosen: Vec<Candidate>,
-    /// Refused for good or until the account changes, with the reason.
-    pub refused: Vec<(TxId, LedgerError)>,
-}
-
-/// Chooses from `candidates` (in order of arrival): what reservations paid for first, then by tip per share, as far
-/// as block and accounts allow.
-pub fn select<S: StateStore>(
-    genesis: &Genesis,
-    state: State<'_, S>,
-    proposer: &account::Id,
-    candidates: &[Candidate],
-) -> Result<Selected, StateError> {
-    let parameters = &genesis.parameters;
-    let mut ledger = Ledger::new(state, genesis)?;
-    let operator = ledger.operator(proposer).unwrap_or_default();
-    let base_fee = ledger.base_fee();
-    let mut order: Vec<&Candidate> = candidates.iter().collect();
-    order.sort_by_key(|c| {
-        let payload = c.transaction.payload();
-        let tip = payload.tip.min(payload.fee_cap.saturating_sub(base_fee));
-        (payload.reservation().is_none(), std::cmp::Reverse(tip))
-    });
-
-    let mut selected = Selected::default();
-    let (mut list_bytes, mut blob_shares, mut chunks, mut joining) = (0u64, 0u64, 0usize, 0usize);
-    let capacity = parameters.width().shares() as u64;
-    for candidate in order {
-        let transaction = &candidate.transaction;
-        let bytes = transaction.transaction().encode().len() as u64 + 8;
-        let shares: u64 = transaction.blobs().iter().map(|b| erasure::shares_for(b.len)).sum();
-        let kzg = transaction.transaction().kzg.len();
-        let joins = usize::from(transaction.transaction().new_keys().is_some());
-        let fits = selected.chosen.len() < parameters.transactions_per_block as usize
-            && list_bytes + bytes + 4 <= parameters.transaction_blob_bytes
-            && blob_shares + shares + erasure::shares_for(list_bytes + bytes + 4) <= capacity
-            && chunks + kzg <= KZG_CHUNKS_PER_BLOCK
-            && joining + joins <= NEW_VALIDATORS_PER_BLOCK;
-        if !fits {
-            continue;
-        }
-        match ledger.apply(transaction, operator) {
-            Ok(_) => {
-                list_bytes += bytes;
-                blob_shares += shares;
-                chunks += kzg;
-                joining += joins;
-                selected.chosen.push(candidate.clone());
-            }
-            Err(LedgerError::State(error)) => return Err(error),
-            Err(error) => selected.refused.push((transaction.id(), error)),
-        }
-    }
-    Ok(selected)
-}
-
 /// A block before its header: what takes long to build does not depend on the block's time.
 #[derive(Debug)]
 pub struct Draft {
@@ -156,19 +97,17 @@ pub struct Draft {
 }
 
 /// Arranges `chosen` in the next block's square.
-///
-/// Whoever keeps the `committer`, and gives squares back to it, spares the next block new memory.
 pub fn draft<S: StateStore>(
     genesis: &Genesis,
     parent: &Parent,
     state: State<'_, S>,
     chosen: &[Candidate],
     proposer: account::Id,
-    committer: &mut Committer,
+    squares: &mut SquareBuilder,
 ) -> Result<Draft, BlockError> {
     let transactions: Vec<_> = chosen.iter().map(|c| c.transaction.clone()).collect();
     let applied = apply(genesis, parent, state, &transactions, &proposer)?;
-    let square = applied.square(chosen, committer)?;
+    let square = applied.square(chosen, squares)?;
     Ok(Draft { applied, transactions, square, proposer })
 }
 
@@ -194,7 +133,7 @@ impl Draft {
     }
 }
 
-/// Builds the block of `chosen` at once; `committer` as in [`draft`].
+/// Builds the block of `chosen` at once.
 pub fn propose<S: StateStore>(
     genesis: &Genesis,
     parent: &Parent,
@@ -202,20 +141,19 @@ pub fn propose<S: StateStore>(
     chosen: &[Candidate],
     proposer: account::Id,
     now: Time,
-    committer: &mut Committer,
+    squares: &mut SquareBuilder,
 ) -> Result<ValidBlock, BlockError> {
-    draft(genesis, parent, state, chosen, proposer, committer)?.seal(genesis, parent, now)
+    draft(genesis, parent, state, chosen, proposer, squares)?.seal(genesis, parent, now)
 }
 
-/// Checks a proposal with everything in hand; `candidates` are its transactions in order, `committer` as in
-/// [`draft`].
+/// Checks a proposal with everything in hand; `candidates` are its transactions in order.
 pub fn validate<S: StateStore>(
     genesis: &Genesis,
     parent: &Parent,
     state: State<'_, S>,
     proposal: &Proposal,
     candidates: &[Candidate],
-    committer: &mut Committer,
+    squares: &mut SquareBuilder,
 ) -> Result<ValidBlock, BlockError> {
     check_header(genesis, parent, &proposal.header, &proposal.ids, proposal.last_commit.as_ref())?;
     if !proposal.ids.iter().eq(candidates.iter().map(|c| c.transaction.id()).collect::<Vec<_>>().iter()) {
@@ -223,7 +161,7 @@ pub fn validate<S: StateStore>(
     }
     let transactions: Vec<_> = candidates.iter().map(|c| c.transaction.clone()).collect();
     let applied = apply(genesis, parent, state, &transactions, &proposal.header.proposer_address)?;
-    let square = applied.square(candidates, committer)?;
+    let square = applied.square(candidates, squares)?;
     if proposal.header.data_hash != Some(Hash::Sha256(square.data_root())) {
         return Err(BlockError::DataRoot);
     }
@@ -329,10 +267,9 @@ impl Applied {
     fn square(
         &self,
         candidates: &[Candidate],
-        committer: &mut Committer,
+        squares: &mut SquareBuilder,
     ) -> Result<Arc<CommittedSquare>, BlockError> {
-        let blobs: Vec<_> = candidates.iter().flat_map(|c| c.blobs.iter().cloned()).collect();
-        build_square(&self.placement, &self.transaction_blob, &blobs, committer).map(Arc::new)
+        squares.build(&self.placement, &self.transaction_blob, candidates)
     }
 
     fn into_valid(
@@ -349,24 +286,6 @@ impl Applied {
         };
         ValidBlock { block, square, placement: self.placement, update: self.update, receipts: self.receipts }
     }
-}
-
-/// `blobs` in transaction order, then blob order.
-fn build_square(
-    placement: &Placement,
-    transaction_blob: &[u8],
-    blobs: &[Arc<CheckedBlob>],
-    committer: &mut Committer,
-) -> Result<CommittedSquare, BlockError> {
-    let missing = || BlockError::Square("a blob's bytes are missing".into());
-    let ordered = placement
-        .order
-        .iter()
-        .map(|&at| blobs.get(at).map(|blob| &blob.bytes()[..]).ok_or_else(missing))
-        .collect::<Result<Vec<_>, _>>()?;
-    let square = OriginalSquare::build(placement, transaction_blob, &ordered)
-        .map_err(|error| BlockError::Square(error.to_string()))?;
-    Ok(committer.commit(&square, placement.index.clone()))
 }
 
 /// Why a block is invalid. Its proposer is at fault, except for [`BlockError::UnknownRules`] and [`BlockError::State`].

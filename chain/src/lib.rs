@@ -33,7 +33,9 @@ mod ledger;
 mod outcome;
 mod proposal;
 mod reservation;
+mod select;
 mod snapshot;
+mod square_builder;
 mod staking;
 mod state;
 mod state_key;
@@ -46,8 +48,7 @@ pub use accusation::Accusation;
 pub use address::{Address, KeyError, SecretKey};
 pub use attesters::{Attester, Attesters, Epoch};
 pub use block::{
-    Block, BlockError, Candidate, Draft, Selected, ValidBlock, draft, place, propose, select, validate,
-    validate_decided,
+    Block, BlockError, Candidate, Draft, ValidBlock, draft, place, propose, validate, validate_decided,
 };
 pub use bls::{
     AttestationKey, AttestationSecret, AttestationSignature, BlsError, EVM_G1_BYTES, EVM_G2_BYTES,
@@ -72,10 +73,12 @@ pub use proposal::Proposal;
 pub use reservation::{
     BURST_BLOCKS, RESERVED_BLOCKS_LIMIT, Reservation, ReservationError, ReservationId, SIGNERS_LIMIT,
 };
+pub use select::{Selected, precedence, select};
 pub use snapshot::{
     SNAPSHOT_MAGIC, SNAPSHOT_PART_BYTES, SnapshotError, SnapshotHead, StateChunk, StateChunks, StateRestore,
     VerifiedSnapshot,
 };
+pub use square_builder::SquareBuilder;
 pub use staking::{
     KeysError, Member, Roster, StakingError, UNBONDINGS_LIMIT, Unbonding, Validator, ValidatorKeys,
 };

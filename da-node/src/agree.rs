@@ -110,6 +110,17 @@ impl Agree {
         self.checked(done.unwrap_or_else(|| Err(NodeError::Task("work on a square".into()))))
     }
 
+    /// Begins to build the square that the next block has if pools are alike, while its proposal is on its way.
+    fn prepare(&self) {
+        let (node, proposer) = (self.node.clone(), self.proposer);
+        self.squares.queue(move || match node.prepare(proposer) {
+            Err(NodeError::Store(error)) => node.fail(&error),
+            // Whoever builds or judges a block meets it again.
+            Err(error) => tracing::debug!(%error, "no square prepared"),
+            Ok(()) => {}
+        });
+    }
+
     /// Whatever the engine makes of it, a failed database ends the node.
     fn checked<T>(&self, done: Result<T, NodeError>) -> Result<T, NodeError> {
         if let Err(NodeError::Store(error)) = &done {
@@ -164,6 +175,7 @@ impl Application for Agree {
             }
         };
         let _ = tokio::time::timeout_at(idle, work).await;
+        self.prepare();
     }
 
     async fn propose(&self, _height: Height, _round: u32, _deadline: Instant) -> Result<Payload, AppError> {

@@ -49,12 +49,15 @@ impl Heavy {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let (done, result) = oneshot::channel();
-        let job = Box::new(move || {
-            // Nobody may wait any more.
-            let _ = done.send(work());
-        });
-        self.0.send(job).ok()?;
+        // Nobody may wait any more.
+        self.queue(move || drop(done.send(work())));
         result.await.ok()
+    }
+
+    /// Runs `work` when it is its turn, for nobody who waits.
+    pub(crate) fn queue(&self, work: impl FnOnce() + Send + 'static) {
+        // The thread takes jobs for as long as this value lives.
+        let _ = self.0.send(Box::new(work));
     }
 }
 

@@ -9,10 +9,10 @@ use std::{
 
 use blob_api::{SubmitError, check_submission};
 use chain::{
-    Block, Candidate, Certificate, Domain, Draft, Genesis, Height, LightBlock, Parent, Proposal, State,
-    Submission, TxId, ValidBlock, validate_decided,
+    Block, Candidate, Certificate, Domain, Draft, Genesis, Height, LightBlock, Parent, Proposal,
+    SquareBuilder, State, Submission, TxId, ValidBlock, validate_decided,
 };
-use erasure::{CommittedSquare, Committer, DataRootParts, IndexEntry, OriginalSquare, SHARE_BYTES};
+use erasure::{CommittedSquare, DataRootParts, IndexEntry, OriginalSquare, SHARE_BYTES};
 use tendermint::{
     Hash, Time, account,
     block::{Commit, signed_header::SignedHeader},
@@ -57,8 +57,8 @@ pub(crate) struct Node {
     /// The newest version of the rules that this build knows.
     pub(crate) newest_rules: u64,
     head: watch::Sender<Arc<Parent>>,
-    /// Commits proposals in the buffers of squares that nobody uses any more.
-    committer: Mutex<Committer>,
+    /// Builds squares in the memory of those that nobody uses any more.
+    builder: Mutex<SquareBuilder>,
     valid: Mutex<HashMap<Hash, Arc<ValidBlock>>>,
     missing: Mutex<BTreeSet<Height>>,
     missing_changed: Notify,
@@ -139,7 +139,7 @@ impl Node {
             frauds,
             newest_rules,
             head: watch::Sender::new(Arc::new(parent)),
-            committer: Mutex::new(Committer::new(COMMIT_THREADS)),
+            builder: Mutex::new(SquareBuilder::new(COMMIT_THREADS)),
             valid: Mutex::default(),
             missing: Mutex::new(missing),
             missing_changed: Notify::new(),
@@ -267,14 +267,14 @@ impl Node {
         self.valid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn committer(&self) -> MutexGuard<'_, Committer> {
-        self.committer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn builder(&self) -> MutexGuard<'_, SquareBuilder> {
+        self.builder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Holds a square ready. Those that make place for it, and are not in use, give their memory to the next block.
     fn serve(&self, height: Height, square: Arc<CommittedSquare>) {
         let gone = self.squares.insert(height, square);
-        gone.into_iter().filter_map(Arc::into_inner).for_each(|square| self.committer().recycle(square));
+        gone.into_iter().for_each(|square| self.builder().recycle(square));
     }
 
     /// Keeps a block that may be decided, on disk and at hand; `square` is written with it.
@@ -290,35 +290,59 @@ impl Node {
         Ok(valid)
     }
 
-    /// Arranges the next block from the pool and writes its square. Takes as long as extending a square: not for an
-    /// async thread.
-    pub(crate) fn draft(&self, proposer: account::Id) -> Result<Draft, NodeError> {
-        let parent = self.head();
-        let height = parent.next_height();
-        let state = || self.state_of(&parent);
+    /// What the next block holds, if the pool stays as it is.
+    fn choose(&self, parent: &Parent, proposer: account::Id) -> Result<Vec<Candidate>, NodeError> {
         let rules = self.genesis.fee_rules();
         let candidates = self.pool.candidates(rules.base_fee(self.market.excess()), rules.capacity);
-        let select = || chain::select(&self.genesis, state(), &proposer, &candidates);
-        let mut selected = self.metrics.timed(Stage::Select, select).map_err(StoreError::from)?;
+        let select = || chain::select(&self.genesis, self.state_of(parent), &proposer, &candidates);
+        let selected = self.metrics.timed(Stage::Select, select).map_err(StoreError::from)?;
         for (id, reason) in selected.refused.iter().filter(|(_, reason)| !reason.may_pass()) {
             let _in_turn = self.pool_turn();
             self.store.change_pool(None, &self.pool.reject(id, reason).removed)?;
         }
-        {
-            // Others have to be able to ask for all that the block holds, until it is decided.
-            let _in_turn = self.pool_turn();
-            selected.chosen.retain(|candidate| self.pool.get(&candidate.transaction().id()).is_some());
-            self.pool.include(height, selected.chosen.iter().map(|candidate| candidate.transaction().id()));
-        }
+        Ok(selected.chosen)
+    }
+
+    /// Arranges the next block and writes its square.
+    fn arrange(
+        &self,
+        parent: &Parent,
+        chosen: &[Candidate],
+        proposer: account::Id,
+    ) -> Result<Draft, NodeError> {
+        let height = parent.next_height();
         let build = || {
-            let committer = &mut self.committer();
-            chain::draft(&self.genesis, &parent, state(), &selected.chosen, proposer, committer)
+            let squares = &mut self.builder();
+            chain::draft(&self.genesis, parent, self.state_of(parent), chosen, proposer, squares)
         };
         let draft =
             self.metrics.timed(Stage::Build, build).map_err(|error| NodeError::Rule { height, error })?;
         self.metrics.timed(Stage::Store, || self.store.put_undecided_square(height, draft.square()))?;
         tracing::trace!(height, "square stored");
         Ok(draft)
+    }
+
+    /// Has the next block's square ready, should its proposer choose what this node would. Takes as long as extending a
+    /// square: not for an async thread.
+    pub(crate) fn prepare(&self, proposer: account::Id) -> Result<(), NodeError> {
+        let parent = self.head();
+        let chosen = self.choose(&parent, proposer)?;
+        self.arrange(&parent, &chosen, proposer).map(drop)
+    }
+
+    /// Arranges the next block from the pool and writes its square. As slow as [`Self::prepare`], unless that went
+    /// before.
+    pub(crate) fn draft(&self, proposer: account::Id) -> Result<Draft, NodeError> {
+        let parent = self.head();
+        let mut chosen = self.choose(&parent, proposer)?;
+        {
+            // Others have to be able to ask for all that the block holds, until it is decided.
+            let _in_turn = self.pool_turn();
+            chosen.retain(|candidate| self.pool.get(&candidate.transaction().id()).is_some());
+            let ids = chosen.iter().map(|candidate| candidate.transaction().id());
+            self.pool.include(parent.next_height(), ids);
+        }
+        self.arrange(&parent, &chosen, proposer)
     }
 
     /// Dates the block of `draft`, which was made since the latest block.
@@ -343,8 +367,8 @@ impl Node {
         let parent = self.head();
         let height = parent.next_height();
         let check = || {
-            let committer = &mut self.committer();
-            chain::validate(&self.genesis, &parent, self.state_of(&parent), proposal, candidates, committer)
+            let squares = &mut self.builder();
+            chain::validate(&self.genesis, &parent, self.state_of(&parent), proposal, candidates, squares)
         };
         let valid =
             self.metrics.timed(Stage::Validate, check).map_err(|error| NodeError::Rule { height, error })?;

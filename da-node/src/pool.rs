@@ -7,7 +7,7 @@
 //! | bounded | bytes in all, bytes of one account, shares of one reservation |
 //! | eviction | a full pool drops transactions with a lower tip per share than the newcomer's, the lowest first, among equals the latest; without any, the newcomer is refused; what a reservation paid for is worth more than any tip |
 //! | replacement | same sender, salt and last height: the newcomer's cap and tip must both be 10 % higher |
-//! | order | what reservations paid for, then by tip per share, then arrival |
+//! | order | [`chain::precedence`]: what reservations paid for, then by tip per share, then what expires first |
 //! | end | included, expired, replaced, evicted, or no longer paid for: each told with its reason |
 //!
 //! An account's pending charges saturate at the largest amount, which no balance reaches. Whoever waits for a status
@@ -16,7 +16,6 @@
 mod book;
 
 use std::{
-    cmp::Reverse,
     collections::BTreeSet,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -296,32 +295,30 @@ impl Pool {
         Ok(self.lock().admit(candidate, worth, balance))
     }
 
-    /// What the next proposer may choose from: what reservations paid for, then by tip per share at this base fee,
-    /// then arrival. Of the latter not much more than fits blocks of `capacity` shares; of the former all, which the
-    /// reservations bound: some may have to wait for tokens, and others then go ahead of them.
+    /// What the next proposer may choose from, in the order of [`chain::precedence`]. Of what pays this base fee not
+    /// much more than fits blocks of `capacity` shares; of what reservations paid for all, which the reservations bound:
+    /// some may have to wait for tokens, and others then go ahead of them.
     pub(crate) fn candidates(&self, base_fee: u64, capacity: u64) -> Vec<Candidate> {
         let inner = self.lock();
         let mut payable: Vec<_> = inner
             .book
             .entries()
-            .filter_map(|entry| {
+            .filter(|entry| {
                 let payload = entry.transaction().payload();
-                let worth = match payload.reservation() {
-                    Some(_) => (true, 0),
-                    None => (false, payload.tip.min(payload.fee_cap.checked_sub(base_fee)?)),
-                };
-                Some((Reverse(worth), entry.arrival, entry))
+                payload.reservation().is_some() || payload.fee_cap >= base_fee
             })
             .collect();
-        payable.sort_unstable_by_key(|(worth, arrival, _)| (*worth, *arrival));
+        payable.sort_by_cached_key(|entry| chain::precedence(entry.transaction(), base_fee));
         let mut shares = 0;
         payable
             .into_iter()
-            .take_while(|(Reverse((reserved, _)), _, entry)| {
-                shares += if *reserved { 0 } else { entry.transaction().shares() };
+            .take_while(|entry| {
+                let transaction = entry.transaction();
+                let on_demand = transaction.payload().reservation().is_none();
+                shares += if on_demand { transaction.shares() } else { 0 };
                 shares <= capacity.saturating_mul(OFFERED_BLOCKS)
             })
-            .map(|(_, _, entry)| entry.candidate.clone())
+            .map(|entry| entry.candidate.clone())
             .collect()
     }
 

@@ -207,8 +207,12 @@ pub async fn start_as(
     engine_config.moniker.clone_from(&config.name);
     engine_config.persistent_peers.clone_from(&config.engine_peers);
     engine_config.validator = validator;
-    engine_config.timeouts =
-        Timeouts { propose: Duration::from_millis(config.propose_timeout_ms), ..Timeouts::default() };
+    let interval = Duration::from_millis(node.genesis.parameters.block_interval_ms);
+    engine_config.timeouts = Timeouts {
+        propose: Duration::from_millis(config.propose_timeout_ms),
+        finalize: Timeouts::default().finalize.min(interval / 2),
+        ..Timeouts::default()
+    };
     let engine =
         consensus::start(engine_config, wrap(agree.clone())).await.context("consensus did not start")?;
     agree.set_engine(engine.clone());

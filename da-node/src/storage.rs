@@ -337,6 +337,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let family = self.family("squares")?;
         let data_root = square.data_root();
+        // All rows come at once.
+        if self.db.get_pinned_cf(family, row_key(height, &data_root, 0))?.is_some() {
+            return Ok(());
+        }
         let original = square.original();
         let row_bytes = square.width().get() * SHARE_BYTES;
         for (row, bytes) in original.bytes().chunks(row_bytes).enumerate() {

@@ -11,7 +11,7 @@ use chain::{
     ValidBlock,
 };
 use ed25519_consensus::SigningKey;
-use erasure::{Committer, ForeignKind, Namespace};
+use erasure::{ForeignKind, Namespace};
 use tendermint::{
     Signature, Time, account,
     block::{self, Commit, CommitSig, Round, parts, signed_header::SignedHeader},
@@ -135,9 +135,8 @@ impl TestChain {
     ) -> ValidBlock {
         let time = self.parent.last.as_ref().map_or(self.genesis.time, |last| last.header.time);
         let state = State::at(store, self.parent.next_height() - 1);
-        let (now, mut committer) = ((time + later).unwrap(), Committer::new(NonZeroUsize::MIN));
-        chain::propose(&self.genesis, &self.parent, state, chosen, self.proposer, now, &mut committer)
-            .unwrap()
+        let (now, mut squares) = ((time + later).unwrap(), chain::SquareBuilder::new(NonZeroUsize::MIN));
+        chain::propose(&self.genesis, &self.parent, state, chosen, self.proposer, now, &mut squares).unwrap()
     }
 
     /// Makes `valid` the head; gives its commit.

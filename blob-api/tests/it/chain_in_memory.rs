@@ -15,7 +15,7 @@ use chain::{
     TxStatus, Upgrade, ValidBlock,
 };
 use ed25519_consensus::SigningKey;
-use erasure::{CommittedSquare, Committer, Namespace};
+use erasure::{CommittedSquare, Namespace};
 use tendermint::{
     Signature, Time,
     block::{self, Commit, CommitSig, Round, parts, signed_header::SignedHeader},
@@ -222,9 +222,9 @@ impl Chain {
         let now = (self.genesis.time + Duration::from_secs(height)).unwrap();
         let chosen = chain::select(&self.genesis, inner.state(), &proposer, &inner.pool).unwrap().chosen;
         let (parent, state) = (&inner.parent, inner.state());
-        let mut committer = Committer::new(NonZeroUsize::MIN);
+        let mut squares = chain::SquareBuilder::new(NonZeroUsize::MIN);
         let valid =
-            chain::propose(&self.genesis, parent, state, &chosen, proposer, now, &mut committer).unwrap();
+            chain::propose(&self.genesis, parent, state, &chosen, proposer, now, &mut squares).unwrap();
         for receipt in &valid.receipts {
             let record = inner.records.get_mut(&receipt.id).unwrap();
             record.status = TxStatus::Included { height };

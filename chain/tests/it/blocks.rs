@@ -1,7 +1,7 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use chain::{Block, BlockError, Candidate, Parameters, Proposal, ValidBlock};
-use erasure::{Committer, Namespace};
+use erasure::Namespace;
 use tendermint::{Hash, Time};
 
 use crate::support::{Chain, key, namespace};
@@ -14,12 +14,15 @@ fn chain_with_blobs() -> (Chain, Vec<Candidate>) {
         chain.submit(&key(1), 1, &[(namespace(9), vec![1; 3_000]), (namespace(2), vec![2; 100])]),
         chain.submit(&key(2), 2, &[(namespace(2), vec![3; 5_000])]),
     ];
-    (chain, candidates)
+    // As a block has them.
+    let chosen = chain::select(&chain.genesis, chain.state(), &chain.proposer(), &candidates).unwrap().chosen;
+    assert_eq!(chosen.len(), candidates.len());
+    (chain, chosen)
 }
 
 fn judge(chain: &Chain, proposal: &Proposal, candidates: &[Candidate]) -> Result<ValidBlock, BlockError> {
-    let mut committer = Committer::new(NonZeroUsize::MIN);
-    chain::validate(&chain.genesis, &chain.parent, chain.state(), proposal, candidates, &mut committer)
+    let mut squares = chain::SquareBuilder::new(NonZeroUsize::MIN);
+    chain::validate(&chain.genesis, &chain.parent, chain.state(), proposal, candidates, &mut squares)
 }
 
 #[test]
@@ -116,27 +119,59 @@ fn a_full_block_uses_the_widest_square_and_the_rest_waits() {
     let valid = chain.propose(&candidates);
     assert_eq!(valid.placement.width.get(), 128);
     assert_eq!(valid.receipts.len(), 8);
-    let rest: Vec<_> = candidates[8..].to_vec();
+    let included = |candidate: &&Candidate| {
+        valid.receipts.iter().any(|receipt| receipt.id == candidate.transaction().id())
+    };
+    let rest: Vec<_> = candidates.iter().filter(|candidate| !included(candidate)).cloned().collect();
     chain.decide(valid, &[0, 1, 2]);
     assert_eq!(chain.propose(&rest).receipts.len(), 1);
 }
 
 #[test]
-fn tips_order_a_block_and_arrival_breaks_ties() {
+fn tips_order_a_block_then_expiry_then_the_id_whatever_came_first() {
     let chain = Chain::new(Parameters::default());
-    let tipped = |salt: u8, tip: u64| {
+    let offered = |salt: u8, tip: u64, later: u64| {
         let bytes = vec![salt; 10];
         let blobs = vec![chain::BlobHeader::describe(namespace(1), &bytes, &[], &[])];
-        let payload = chain::Payload {
-            tip,
-            ..chain.payload(&key(1), salt, chain::Action::SubmitBlobs { blobs, reservation: None })
-        };
+        let mut payload =
+            chain.payload(&key(1), salt, chain::Action::SubmitBlobs { blobs, reservation: None });
+        payload.tip = tip;
+        payload.valid_until += later;
         chain.candidate(chain.sign(&key(1), payload), vec![bytes])
     };
-    let candidates = [tipped(1, 5), tipped(2, 50), tipped(3, 5)];
-    let ids: Vec<_> = chain.propose(&candidates).receipts.iter().map(|r| r.id).collect();
-    let expected: Vec<_> = [1, 0, 2].map(|at: usize| candidates[at].transaction().id()).to_vec();
-    assert_eq!(ids, expected);
+    let mut alike = [offered(1, 5, 1), offered(2, 5, 1)];
+    alike.sort_by_key(|candidate| candidate.transaction().id());
+    let [first, second] = alike;
+    let expected = [offered(3, 50, 1), offered(4, 5, 0), first, second];
+    let ids = |candidates: &[Candidate]| -> Vec<_> {
+        candidates.iter().map(|candidate| candidate.transaction().id()).collect()
+    };
+    for turn in 0..expected.len() {
+        let mut arrived = expected.clone();
+        arrived.rotate_left(turn);
+        let chosen =
+            chain::select(&chain.genesis, chain.state(), &chain.proposer(), &arrived).unwrap().chosen;
+        assert_eq!(ids(&chosen), ids(&expected));
+    }
+}
+
+#[test]
+fn who_chose_the_same_holds_the_square_before_the_proposal_comes() {
+    let (chain, candidates) = chain_with_blobs();
+    let valid = chain.propose(&candidates);
+    let (genesis, parent, state) = (&chain.genesis, &chain.parent, chain.state());
+    let proposal = valid.proposal(genesis);
+    let square_beside = |prepared: &[Candidate]| {
+        let mut squares = chain::SquareBuilder::new(NonZeroUsize::MIN);
+        let draft = chain::draft(genesis, parent, state, prepared, chain.proposer(), &mut squares).unwrap();
+        let judged = chain::validate(genesis, parent, state, &proposal, &candidates, &mut squares).unwrap();
+        (draft.square().clone(), judged.square.unwrap())
+    };
+    let (prepared, judged) = square_beside(&candidates);
+    assert!(Arc::ptr_eq(&prepared, &judged));
+    let (prepared, judged) = square_beside(&candidates[..1]);
+    assert_ne!(prepared, judged);
+    assert_eq!(Some(Hash::Sha256(judged.data_root())), proposal.header.data_hash);
 }
 
 #[test]
@@ -152,7 +187,7 @@ fn a_candidate_needs_exactly_its_own_bodies() {
 fn a_draft_is_sealed_on_the_block_it_was_made_for_only() {
     let mut chain = Chain::new(Parameters::default());
     let candidate = chain.submit(&key(1), 1, &[(namespace(1), vec![1; 100])]);
-    let mut committer = Committer::new(NonZeroUsize::MIN);
+    let mut squares = chain::SquareBuilder::new(NonZeroUsize::MIN);
     let mut draft = || {
         chain::draft(
             &chain.genesis,
@@ -160,7 +195,7 @@ fn a_draft_is_sealed_on_the_block_it_was_made_for_only() {
             chain.state(),
             std::slice::from_ref(&candidate),
             chain.proposer(),
-            &mut committer,
+            &mut squares,
         )
     };
     let (in_time, late) = (draft().unwrap(), draft().unwrap());

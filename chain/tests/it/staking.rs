@@ -4,7 +4,6 @@ use chain::{
     Action, Amount, BlockError, Candidate, GenesisAccount, GenesisError, Ledger, LedgerError, NANO_PER_WEFT,
     Parameters, StakingError, TransactionError, UNBONDINGS_LIMIT, ValidatorKeys,
 };
-use erasure::Committer;
 
 use crate::support::{Chain, FUNDS, key, validator_keys};
 
@@ -201,10 +200,10 @@ fn a_block_holds_few_new_validators() {
         chain.candidate(chain.sign(&key(1), chain.payload(&key(1), salt, action)), vec![])
     };
     let candidates: Vec<_> = (0..17).map(joining).collect();
-    let mut committer = Committer::new(NonZeroUsize::MIN);
+    let mut squares = chain::SquareBuilder::new(NonZeroUsize::MIN);
     let (genesis, parent, state) = (&chain.genesis, &chain.parent, chain.state());
     let drafted =
-        chain::draft(genesis, parent, state, &candidates, chain.proposer(), &mut committer).unwrap_err();
+        chain::draft(genesis, parent, state, &candidates, chain.proposer(), &mut squares).unwrap_err();
     assert_eq!(drafted, BlockError::TooMany { what: "new validators", got: 17, limit: 16 });
 }
 

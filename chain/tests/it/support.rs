@@ -9,7 +9,7 @@ use chain::{
     Unbonding, ValidBlock, ValidatorKeys,
 };
 use ed25519_consensus::SigningKey;
-use erasure::{Committer, ForeignKind, Namespace};
+use erasure::{ForeignKind, Namespace};
 use tendermint::{
     Signature, Time, account,
     block::{self, Commit, CommitSig, Round, parts, signed_header::SignedHeader},
@@ -125,7 +125,7 @@ impl Chain {
             &selected.chosen,
             self.proposer(),
             self.now(),
-            &mut Committer::new(NonZeroUsize::MIN),
+            &mut chain::SquareBuilder::new(NonZeroUsize::MIN),
         )
         .unwrap()
     }

@@ -7,7 +7,6 @@ use chain::{
     LedgerError, LightBlock, NANO_PER_WEFT, Parameters, Proposal, TrustOptions, UPGRADE_HORIZON,
     UnknownRules, Upgrade, UpgradeError, VerifiedHeader,
 };
-use erasure::Committer;
 
 use crate::support::{Chain, key};
 
@@ -190,8 +189,8 @@ fn a_build_neither_makes_nor_accepts_a_block_of_rules_that_it_does_not_know() {
 
     let judge = |chain: &Chain, proposal: &Proposal| {
         let (genesis, parent) = (&chain.genesis, &chain.parent);
-        let mut committer = Committer::new(NonZeroUsize::MIN);
-        chain::validate(genesis, parent, chain.state(), proposal, &[], &mut committer)
+        let mut squares = chain::SquareBuilder::new(NonZeroUsize::MIN);
+        chain::validate(genesis, parent, chain.state(), proposal, &[], &mut squares)
     };
     let proposal = good.proposal(&chain.genesis);
     judge(&chain, &proposal).unwrap();
@@ -214,9 +213,9 @@ fn a_build_neither_makes_nor_accepts_a_block_of_rules_that_it_does_not_know() {
         let refused = chain::validate_decided(&chain.genesis, &chain.parent, chain.state(), &block(proposal));
         assert_eq!(refused.unwrap_err(), BlockError::UnknownRules(unknown));
     }
-    let mut committer = Committer::new(NonZeroUsize::MIN);
+    let mut squares = chain::SquareBuilder::new(NonZeroUsize::MIN);
     let (genesis, parent) = (&chain.genesis, &chain.parent);
-    let built = chain::draft(genesis, parent, chain.state(), &[], chain.proposer(), &mut committer);
+    let built = chain::draft(genesis, parent, chain.state(), &[], chain.proposer(), &mut squares);
     assert_eq!(built.unwrap_err(), BlockError::UnknownRules(unknown));
 }
 

@@ -27,8 +27,8 @@ const INTERVAL_MS: u64 = 50;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Pause between two small blobs.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Pause between two small blobs, and between two looks at what every node has dropped.
+const PAUSE: Duration = Duration::from_millis(500);
 
 async fn height(api: &str) -> u64 {
     height_of(api).await.unwrap_or(0)
@@ -84,6 +84,7 @@ async fn nodes_catch_up_with_a_thousand_blocks_whose_squares_nobody_has() {
     network.devnet.nodes[4].process.stop().await.unwrap();
     let started = Instant::now();
     eventually(PATIENCE, "a thousand blocks without squares", async || {
+        sleep(PAUSE).await;
         let mut all = true;
         for at in 0..4 {
             all &= pruned(network.api(at)).await >= left + AWAY;
