@@ -9,7 +9,8 @@ use chain::{
 use super::{
     Client, ClientError,
     error::{Fault, ProofKind, lied},
-    transport::{Node, json},
+    hedge::Node,
+    request::json,
 };
 use crate::{AttestersBody, CertificateBody};
 

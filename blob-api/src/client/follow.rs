@@ -6,7 +6,10 @@
 //!        └─────────────────┘ false proof: node rejected, next node
 //! ```
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use chain::Height;
 use erasure::Namespace;
@@ -16,19 +19,11 @@ use futures::{
 };
 use reqwest::header::ACCEPT;
 
-use super::{
-    Client, ClientError, VerifiedList,
-    error::Fault,
-    sse::Events,
-    transport::{Node, send},
-};
+use super::{Client, ClientError, VerifiedList, error::Fault, hedge::Node, sse::Events};
 use crate::{ErrorBody, NamespaceBody, server::HEIGHT_EVENT};
 
 /// An idle chain makes a block every 10 s; a node without a new one for so long is passed over.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
-
-/// A stream is opened anew after so long.
-const STREAM_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 /// How long no node may deliver the next height until the stream says so.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -101,26 +96,25 @@ impl Follower {
 
     /// The next height from the open connection, or else from whatever node delivers it.
     async fn attempt(&mut self) -> Result<VerifiedList, ClientError> {
-        let (namespace, next) = (self.namespace, self.next);
-        if let Some((node, mut events)) = self.open.take() {
-            match self.client.read_event(&node, &mut events, next, namespace).await {
-                Ok(list) => {
-                    self.open = Some((node, events));
-                    return Ok(list);
+        let (client, namespace, next) = (&self.client, self.namespace, self.next);
+        let (node, events) = self.open.take().unzip();
+        let events = &Mutex::new(events);
+        let first = node.as_ref().map(|node| node.at);
+        let read = |node: Node| async move {
+            let open =
+                events.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| first == Some(node.at));
+            let mut events = match open {
+                Some(events) => events.resumed(),
+                None => {
+                    let path = format!("/v1/namespaces/{namespace}/follow?from={next}");
+                    let request = client.transport.get(&node, &path);
+                    Events::open(request.header(ACCEPT, "text/event-stream")).await?
                 }
-                Err(Fault::Final(error)) => return Err(error),
-                Err(fault) => self.client.transport.pass_over(&node, fault),
-            }
-        }
-        let client = &self.client;
-        let open = |node: Node| async move {
-            let path = format!("/v1/namespaces/{namespace}/follow?from={next}");
-            let request = client.transport.get(&node, &path).header(ACCEPT, "text/event-stream");
-            let mut events = Events::new(send(request.timeout(STREAM_LIMIT)).await?);
+            };
             let list = client.read_event(&node, &mut events, next, namespace).await?;
             Ok((events, list))
         };
-        let (node, (events, list)) = client.transport.any(open).await?;
+        let (node, (events, list)) = client.transport.any_from(node.as_ref(), read).await?;
         self.open = Some((node, events));
         Ok(list)
     }

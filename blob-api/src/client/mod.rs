@@ -4,15 +4,18 @@
 //!  network.toml ── checkpoint ─▶ header 1 ─advance─▶ … ─▶ header h ── data root ─▶ entry ─▶ bytes
 //! ```
 //!
-//! A node whose proof fails is named, asked nothing any more, and the next node is asked.
+//! A node whose proof fails is named, asked nothing any more, and the next node is asked. One that is silent for a
+//! second is not waited for alone: the next is asked as well, and the slow one after the others for a while.
 
 mod certificate;
 mod error;
 mod export;
 mod follow;
+mod hedge;
 mod parts;
 mod patience;
 mod read;
+mod request;
 mod sse;
 mod state;
 mod submit;
@@ -31,16 +34,19 @@ use crate::{
 pub use certificate::VerifiedCertificate;
 pub use error::{Attempt, ClientError, ProofKind, RejectedNode};
 pub use export::Exported;
+use hedge::Node;
 pub use parts::VerifiedPart;
 pub use read::{Lookup, VerifiedBlob, VerifiedEntryAt, VerifiedList};
+use request::json;
 pub use state::{Reserve, VerifiedState};
 pub use submit::{NewBlob, Prepared, Progress, Receipt, SubmitOptions};
-use transport::{Node, Transport, json};
+use transport::{REQUEST_TIMEOUT, Transport};
 use trust::Trust;
 
 /// A client of one chain, over one or more nodes. Cheap to clone; clones share verified headers and rejected nodes.
 ///
-/// Every method is cancel safe; a dropped [`Client::send`] may still have reached a node.
+/// Every method is cancel safe; a dropped [`Client::send`] may still have reached a node. Where a node is silent for a
+/// second, the next one is asked the same as well, and the first good answer is taken.
 #[derive(Clone, Debug)]
 pub struct Client {
     transport: Arc<Transport>,
@@ -115,7 +121,8 @@ impl Client {
     pub async fn faucet(&self, address: Address) -> Result<TxId, ClientError> {
         let transport = &self.transport;
         let path = format!("/v1/faucet/{address}");
-        let ask = |node: Node| json::<SubmittedBody>(transport.post(&node, &path));
+        // Two nodes would give twice: one is slow only when it has had all its time.
+        let ask = |node: Node| json::<SubmittedBody>(transport.post(&node, &path).silence(REQUEST_TIMEOUT));
         Ok(transport.any(ask).await?.1.id)
     }
 

@@ -9,8 +9,9 @@ use erasure::{EntryProof, IndexEntry, RangeProof, SHARE_BYTES};
 use super::{
     Client, ClientError, VerifiedEntryAt,
     error::{Fault, ProofKind, lied},
+    hedge::Node,
+    request::json,
     submit::{check_height, is_entry_of},
-    transport::{Node, json},
 };
 use crate::{BlobName, RangeBody, TxBlobsBody, server::shares_of};
 

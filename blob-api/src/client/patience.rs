@@ -11,7 +11,7 @@ use crate::{ErrorCode, ErrorDetail};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long one node may give no answer before another is asked.
-const SHORT_PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const SHORT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// First and longest pause after a failed request.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

@@ -9,7 +9,8 @@ use erasure::{EntryProof, IndexEntry, Namespace, NamespaceProof, VerifiedNamespa
 use super::{
     Client, ClientError,
     error::{Fault, ProofKind, lied},
-    transport::{Node, json, read, send},
+    hedge::Node,
+    request::{json, read, send},
 };
 use crate::{
     AbsenceBody, BlobName, NamespaceBody, ProofBody,

@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use reqwest::Response;
 
 use super::{
     error::Fault,
-    transport::{JSON_LIMIT_BYTES, cause},
+    request::{Answer, JSON_LIMIT_BYTES, Request, send},
 };
 
-/// A server says something at least this often, if only that it is alive.
+/// A server that is silent for so long is slow: it says something every second, if only that it is alive.
+const SLOW_STREAM: Duration = Duration::from_secs(3);
+
+/// A server that is silent for so long is gone.
 const SILENCE_LIMIT: Duration = Duration::from_secs(25);
+
+/// A stream is opened anew after so long.
+const STREAM_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,13 +30,19 @@ pub(super) struct Event {
 /// The events of an open response.
 #[derive(Debug)]
 pub(super) struct Events {
-    response: Response,
+    answer: Answer,
     lines: Lines,
 }
 
 impl Events {
-    pub(super) fn new(response: Response) -> Self {
-        Self { response, lines: Lines::default() }
+    pub(super) async fn open(request: Request) -> Result<Self, Fault> {
+        let answer = in_time(send(request.timeout(STREAM_LIMIT))).await?.silence(SLOW_STREAM);
+        Ok(Self { answer, lines: Lines::default() })
+    }
+
+    /// Whoever reads on may have been away.
+    pub(super) fn resumed(self) -> Self {
+        Self { answer: self.answer.silence(SLOW_STREAM), ..self }
     }
 
     /// The next event. A connection that ended, or went silent, is a fault.
@@ -40,14 +51,15 @@ impl Events {
             if let Some(event) = self.lines.next_event()? {
                 return Ok(event);
             }
-            let chunk = tokio::time::timeout(SILENCE_LIMIT, self.response.chunk())
-                .await
-                .map_err(|_| Fault::Passing("went silent".into()))?
-                .map_err(|error| Fault::Passing(cause(&error)))?
-                .ok_or_else(|| Fault::Passing("ended the stream".into()))?;
-            self.lines.push(&chunk)?;
+            let chunk = in_time(self.answer.chunk()).await?;
+            self.lines.push(&chunk.ok_or_else(|| Fault::Passing("ended the stream".into()))?)?;
         }
     }
+}
+
+async fn in_time<T>(said: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let in_time = tokio::time::timeout(SILENCE_LIMIT, said).await;
+    in_time.map_err(|_| Fault::Passing("went silent".into()))?
 }
 
 /// Splits bytes into events.

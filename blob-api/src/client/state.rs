@@ -8,7 +8,8 @@ use chain::{
 use super::{
     Client, ClientError, Prepared, SubmitOptions,
     error::{Fault, ProofKind, lied},
-    transport::{Node, json},
+    hedge::Node,
+    request::json,
 };
 use crate::StateBody;
 

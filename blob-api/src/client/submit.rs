@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,13 +15,14 @@ use chain::{
     SecretKey, Submission, TxId, TxStatus, VerifiedHeader, VerifiedTransaction, fees::FeeRules,
 };
 use erasure::{ForeignKind, IndexEntry, Namespace};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::header::CONTENT_TYPE;
 
 use super::{
     Client, ClientError, RejectedNode,
     error::{Fault, ProofKind},
+    hedge::{Node, SLOW},
     patience::{Patience, may_pass, patiently},
-    transport::{Node, json},
+    request::json,
 };
 use crate::{
     ErrorCode, HORIZON_LIMIT, PROTOBUF, PriceBody, StatusBody, SubmittedBody, TxBody, quote::KZG_CHUNK_BYTES,
@@ -31,13 +32,12 @@ use crate::{
 /// An upload takes at most this long.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Bytes handed to the connection, and reported, at a time.
-const UPLOAD_PIECE_BYTES: usize = 64 * 1024;
+/// How long one request waits for a transaction's state to change: not long, since nobody knows meanwhile whether its
+/// node still lives.
+const WAIT: Duration = Duration::from_secs(1);
 
-/// How long one request waits for a transaction's state to change.
-const WAIT_MS: u64 = 20_000;
-
-/// Told how many bytes of an upload are on their way. A failed-over upload starts again from 0.
+/// Told how many bytes of an upload are on their way. One that goes to another node starts again from 0, and there may
+/// be two at once.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// A blob to be submitted.
@@ -188,35 +188,36 @@ impl Client {
     /// Hands a signed submission to a node. With several nodes, one that failed may have admitted it all the same:
     /// the next one's "known already" is then success.
     pub async fn send(&self, prepared: &Prepared, progress: Option<Progress>) -> Result<TxId, ClientError> {
-        self.hand_in(prepared, progress, &AtomicBool::new(false)).await
+        self.hand_in(prepared, progress, &AtomicUsize::new(0)).await
     }
 
-    /// Sends; "known already" is success if a node may have it. `taken` tells that, and is told: all but a node's
-    /// plain refusal may mean that it was taken.
+    /// Sends. `taken` counts the times that may have brought it to a node, all but those that ended in a plain refusal;
+    /// if there are others, "known already" is success.
     pub(crate) async fn hand_in(
         &self,
         prepared: &Prepared,
         progress: Option<Progress>,
-        taken: &AtomicBool,
+        taken: &AtomicUsize,
     ) -> Result<TxId, ClientError> {
         let progress = &progress;
         let ask = |node: Node| async move {
-            let before = taken.swap(true, Ordering::Relaxed);
+            taken.fetch_add(1, Ordering::Relaxed);
             let request = self
                 .transport
                 .post(&node, "/v1/tx")
                 .timeout(UPLOAD_TIMEOUT)
                 .header(CONTENT_TYPE, PROTOBUF)
-                .header(CONTENT_LENGTH, prepared.wire_bytes())
-                .body(upload(prepared.body.clone(), progress.clone()));
+                .upload(prepared.body.clone(), progress.clone());
             match json::<SubmittedBody>(request).await {
                 Ok(SubmittedBody { id }) if id == prepared.id => Ok(id),
                 Ok(SubmittedBody { id }) => Err(Fault::Passing(format!("answered with another id, {id}"))),
-                Err(Fault::Answer(detail)) if before && detail.code == ErrorCode::Duplicate => {
+                Err(Fault::Answer(detail))
+                    if detail.code == ErrorCode::Duplicate && taken.load(Ordering::Relaxed) > 1 =>
+                {
                     Ok(prepared.id)
                 }
                 Err(Fault::Answer(detail)) if leaves_nothing(detail.code) => {
-                    taken.store(before, Ordering::Relaxed);
+                    taken.fetch_sub(1, Ordering::Relaxed);
                     Err(Fault::Answer(detail))
                 }
                 Err(fault) => Err(fault),
@@ -259,7 +260,7 @@ impl Client {
 
     /// As [`Client::submit_and_wait`], of what is signed already.
     pub async fn send_and_wait(&self, prepared: &Prepared) -> Result<Receipt, ClientError> {
-        let taken = AtomicBool::new(false);
+        let taken = AtomicUsize::new(0);
         patiently(|| self.hand_in(prepared, None, &taken)).await?;
         self.confirm(prepared, |_| ()).await
     }
@@ -293,11 +294,12 @@ impl Client {
         sent: Option<&Prepared>,
         seen: &mut impl FnMut(&TxBody),
     ) -> Result<(Node, TxBody), ClientError> {
-        let mut path = format!("/v1/tx/{id}");
+        let (mut path, mut wait) = (format!("/v1/tx/{id}"), Duration::ZERO);
         let mut last = None;
         let mut patience = Patience::new();
         loop {
-            match self.transport.any(|node| json::<TxBody>(self.transport.get(&node, &path))).await {
+            let ask = |node: Node| json::<TxBody>(self.transport.get(&node, &path).silence(wait + SLOW));
+            match self.transport.any(ask).await {
                 Ok((node, body)) => {
                     if last.as_ref() != Some(&body.status) {
                         seen(&body);
@@ -306,7 +308,8 @@ impl Client {
                     if body.status.is_settled() {
                         return Ok((node, body));
                     }
-                    path = format!("/v1/tx/{id}?wait_ms={WAIT_MS}&from={}", state_name(&body.status));
+                    let known = state_name(&body.status);
+                    (path, wait) = (format!("/v1/tx/{id}?wait_ms={}&from={known}", WAIT.as_millis()), WAIT);
                     patience.answered();
                     if let (TxStatus::Evicted { .. }, Some(sent)) = (&body.status, sent) {
                         patience.pause().await;
@@ -326,7 +329,7 @@ impl Client {
 
     /// Hands in once more what a node has lost. That it does not take it now is no error: it is asked again.
     async fn send_again(&self, sent: &Prepared) -> Result<(), ClientError> {
-        match self.hand_in(sent, None, &AtomicBool::new(true)).await {
+        match self.hand_in(sent, None, &AtomicUsize::new(1)).await {
             Err(error) if !may_pass(&error) => Err(error),
             _ => Ok(()),
         }
@@ -463,15 +466,4 @@ fn open(blob: usize, bytes: &[u8]) -> Result<Vec<KzgOpening>, ClientError> {
             })
         })
         .collect()
-}
-
-fn upload(body: Bytes, progress: Option<Progress>) -> reqwest::Body {
-    let pieces = (0..body.len()).step_by(UPLOAD_PIECE_BYTES).map(move |start| {
-        let end = (start + UPLOAD_PIECE_BYTES).min(body.len());
-        if let Some(progress) = &progress {
-            progress(end as u64);
-        }
-        Ok::<_, std::convert::Infallible>(body.slice(start..end))
-    });
-    reqwest::Body::wrap_stream(futures::stream::iter(pieces))
 }

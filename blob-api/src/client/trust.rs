@@ -20,7 +20,8 @@ use tendermint::Time;
 use super::{
     Client, ClientError,
     error::{Fault, ProofKind, lied},
-    transport::{Node, json},
+    hedge::Node,
+    request::json,
 };
 
 /// Verified headers kept. The checkpoint, the highest and, while there are others, the anchors stay.

@@ -7,8 +7,9 @@ use reqwest::header::CONTENT_TYPE;
 use super::{
     Client, ClientError, Prepared, Progress,
     error::Fault,
-    patience::{Patience, patiently},
-    transport::{Node, json},
+    hedge::Node,
+    patience::{Patience, SHORT_PATIENCE, patiently},
+    request::json,
 };
 use crate::{ErrorCode, PROTOBUF, SubmittedBody, UploadBody};
 
@@ -17,8 +18,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 impl Client {
     /// Hands a signed submission to a node, its bodies in pieces; goes on where it was after a broken line or a node's
-    /// restart, and starts again at another node if the first is gone for good. For slow or unsteady lines: whole
-    /// submissions ([`Client::send`]) take fewer requests.
+    /// restart, and starts again at another node if the first is gone for good, or silent for a quarter of a minute.
+    /// For slow or unsteady lines: whole submissions ([`Client::send`]) take fewer requests.
     pub async fn send_in_pieces(
         &self,
         prepared: &Prepared,
@@ -47,7 +48,12 @@ impl Client {
                     .await?;
                     sent += body.len() as u64;
                 }
-                let request = self.transport.post(&node, "/v1/tx").header(CONTENT_TYPE, PROTOBUF).body(bare);
+                let request = self
+                    .transport
+                    .post(&node, "/v1/tx")
+                    .header(CONTENT_TYPE, PROTOBUF)
+                    .body(bare)
+                    .silence(SHORT_PATIENCE);
                 match json::<SubmittedBody>(request).await {
                     Ok(SubmittedBody { id }) if id == prepared.id => Ok(id),
                     Ok(SubmittedBody { id }) => {
@@ -81,7 +87,11 @@ impl Client {
             }
             let end = (start + PIECE_BYTES).min(body.len());
             let piece = body.slice(start..end);
-            let request = self.transport.put(node, &format!("{path}?offset={start}")).body(piece);
+            let request = self
+                .transport
+                .put(node, &format!("{path}?offset={start}"))
+                .body(piece)
+                .silence(SHORT_PATIENCE);
             match json::<UploadBody>(request).await {
                 Ok(UploadBody { received }) if received != end as u64 => {
                     return Err(Fault::Passing(format!("took bytes up to {end} and says {received}")));

@@ -17,7 +17,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -134,13 +134,13 @@ type Id = [u8; 32];
 struct Going {
     prepared: Prepared,
     reservation: Reservation,
-    /// Whether a node may have it.
-    taken: AtomicBool,
+    /// How often it was handed to a node that may have it.
+    taken: AtomicUsize,
 }
 
 impl Going {
     fn is_taken(&self) -> bool {
-        self.taken.load(Ordering::Relaxed)
+        self.taken.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -234,7 +234,7 @@ impl Submitter {
             return Err(SubmitFailure::Ahead { valid_until, head });
         }
         let reservation = self.spending.reserve(prepared.cost_limit())?;
-        let going = Arc::new(Going { prepared, reservation, taken: AtomicBool::new(false) });
+        let going = Arc::new(Going { prepared, reservation, taken: AtomicUsize::new(0) });
         self.unfinished().insert(id, going.clone());
         Ok(going)
     }

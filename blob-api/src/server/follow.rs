@@ -24,8 +24,8 @@ use crate::{ErrorBody, NamespaceBody};
 /// Name of the event that carries a height.
 pub(crate) const HEIGHT_EVENT: &str = "height";
 
-/// A comment is sent so often, so that a reader tells a quiet chain from a dead connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// A comment is sent so often, so that a reader soon tells a quiet chain from a dead connection, or a frozen node.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// A square that is still being fetched is looked for so often.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

@@ -8,6 +8,7 @@ mod certificates;
 mod chain_in_memory;
 mod command;
 mod following;
+mod frozen;
 mod gateway;
 mod gateway_celestia;
 mod gateway_op;
