@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  head ─▶ what is to be signed ─▶ own square here? guard ─▶ signature ─▶ gossip
-//!  gossip ─▶ verify ─┬─ the same ─▶ tally ─ more than 2/3 ─▶ certificate on disk
+//!  gossip ─▶ verify ─┬─ ahead ────▶ waits for its block
+//!                    ├─ the same ─▶ tally ─ more than 2/3 ─▶ certificate on disk
 //!                    └─ another ─▶ evidence on disk, once both are here
 //! ```
 //!
@@ -21,6 +22,7 @@ use chain::{
     Evidence, Height, State, Tally, VerifiedAttestation,
 };
 use consensus::{Guard, GuardError, Step};
+use erasure::Digest;
 use network::{Gossip, Network, Topic};
 use tokio::sync::mpsc;
 
@@ -38,6 +40,9 @@ const AHEAD: Height = 2;
 
 /// Attestations that wait for their block at most.
 const WAITING: usize = 2_048;
+
+/// Attestations of one attester that wait for one block at most: an honest one makes one, two convict.
+const WAITING_OF_ONE: usize = 2;
 
 /// Attestations handed over and not looked at; more are ignored.
 const QUEUE: usize = 1_024;
@@ -60,6 +65,7 @@ pub(crate) struct Signer {
 /// A block whose attestations are gathered.
 struct Gathered {
     tally: Tally,
+    attesters: Arc<Attesters>,
     /// Whether this node has still to sign.
     unsigned: bool,
     /// Whether more signed than the certificate on disk says.
@@ -76,7 +82,14 @@ pub(crate) struct Attesting {
     /// The sets lately used: reading one checks all of its keys.
     sets: Vec<Arc<Attesters>>,
     gathered: BTreeMap<Height, Gathered>,
-    waiting: Vec<(Height, Gossip)>,
+    waiting: Vec<Waiting>,
+}
+
+/// A verified attestation of a block to come.
+struct Waiting {
+    height: Height,
+    attester: u32,
+    message: Gossip,
 }
 
 impl Attesting {
@@ -88,6 +101,10 @@ impl Attesting {
     /// Runs until gossip or the node ends.
     pub(crate) async fn run(mut self, mut gossip: mpsc::Receiver<Gossip>) {
         let mut heads = self.node.heads();
+        // Whose attestations may come before the first new block does.
+        if let Err(error) = self.attesters_after(self.node.tip()) {
+            return self.node.fail(&error);
+        }
         loop {
             if let Err(error) = self.catch_up().await {
                 return self.node.fail(&error);
@@ -128,9 +145,9 @@ impl Attesting {
         for height in unsigned {
             self.sign(height).await?;
         }
-        let ready = self.waiting.extract_if(.., |(height, _)| *height <= tip).collect::<Vec<_>>();
-        for (_, message) in ready {
-            self.heard(message).await?;
+        let ready = self.waiting.extract_if(.., |waiting| waiting.height <= tip).collect::<Vec<_>>();
+        for waiting in ready {
+            self.heard(waiting.message).await?;
         }
         Ok(())
     }
@@ -139,19 +156,27 @@ impl Attesting {
         let node = self.node.clone();
         let state = State::at(&node.store, height);
         let Some(block) = node.store.block(height)? else { return Ok(()) };
+        let (attesters, next) = self.attesters_after(height)?;
+        let data = AttestationData::new(&block.header, state.history()?, attesters.hash(), next)
+            .ok_or(StoreError::Corrupt("block"))?;
+        if let Some(tally) = Tally::new(data, attesters.clone()) {
+            let unsigned = self.signer.is_some();
+            let gathered = Gathered { tally, attesters, unsigned, improved: false, others: HashMap::new() };
+            self.gathered.insert(height, gathered);
+        }
+        Ok(())
+    }
+
+    /// Those who attest as of the state after `height`, and the hash of those of the next epoch, once they are fixed.
+    fn attesters_after(&mut self, height: Height) -> Result<(Arc<Attesters>, Option<Digest>), StoreError> {
+        let node = self.node.clone();
+        let state = State::at(&node.store, height);
         let attesters = self.set(&state.attesters_bytes()?)?;
         let next = match state.next_attesters_bytes()? {
             Some(bytes) => Some(self.set(&bytes)?.hash()),
             None => None,
         };
-        let data = AttestationData::new(&block.header, state.history()?, attesters.hash(), next)
-            .ok_or(StoreError::Corrupt("block"))?;
-        if let Some(tally) = Tally::new(data, attesters) {
-            let unsigned = self.signer.is_some();
-            let gathered = Gathered { tally, unsigned, improved: false, others: HashMap::new() };
-            self.gathered.insert(height, gathered);
-        }
-        Ok(())
+        Ok((attesters, next))
     }
 
     /// The set with these bytes; one that is new here is kept for those who ask for old certificates.
@@ -185,6 +210,7 @@ impl Attesting {
             return Ok(());
         }
         gathered.unsigned = false;
+        let attesters = gathered.attesters.clone();
         let (signer, domain) = (signer.clone(), self.node.domain);
         let signed = tokio::task::spawn_blocking(move || {
             signer.guard.admit(Step::Attestation, height, 0, &data.message(&domain))?;
@@ -197,7 +223,7 @@ impl Attesting {
             Err(error) => return Err(NodeError::Guard(error)),
         };
         let bytes = Bytes::from(attestation.encode());
-        if let Some(verified) = self.verify(attestation, height).await? {
+        if let Some(verified) = self.verify(attestation, attesters).await? {
             self.count(&verified)?;
         }
         if let Err(error) = self.network.publish(Topic::Attestations, bytes).await {
@@ -209,12 +235,10 @@ impl Attesting {
     async fn verify(
         &self,
         attestation: Attestation,
-        height: Height,
+        attesters: Arc<Attesters>,
     ) -> Result<Option<VerifiedAttestation>, NodeError> {
-        let Some(gathered) = self.gathered.get(&height) else { return Ok(None) };
-        let (tally, domain) = (gathered.tally.clone(), self.node.domain);
-        let verified =
-            tokio::task::spawn_blocking(move || attestation.verify(&domain, tally.attesters()).ok());
+        let domain = self.node.domain;
+        let verified = tokio::task::spawn_blocking(move || attestation.verify(&domain, &attesters).ok());
         verified.await.map_err(|error| NodeError::Task(error.to_string()))
     }
 
@@ -224,17 +248,9 @@ impl Attesting {
             self.network.reject(message).await;
             return Ok(());
         };
-        let (height, place) = (attestation.data.height, attestation.attester);
-        let Some(gathered) = self.gathered.get(&height) else {
-            // Not the node's tip, which may be above what was begun with: gossip gives nothing a second time.
-            let begun = self.gathered.last_key_value().map_or(0, |(height, _)| *height);
-            let is_ahead = height > begun && height <= self.node.tip() + AHEAD;
-            if is_ahead && self.waiting.len() < WAITING {
-                self.waiting.push((height, message));
-            } else {
-                self.network.ignore(message).await;
-            }
-            return Ok(());
+        let place = attestation.attester;
+        let Some(gathered) = self.gathered.get(&attestation.data.height) else {
+            return self.wait(attestation, message).await;
         };
         let same = attestation.data == *gathered.tally.data();
         let known = if same {
@@ -246,11 +262,31 @@ impl Attesting {
             self.network.ignore(message).await;
             return Ok(());
         }
-        match self.verify(attestation, height).await? {
+        match self.verify(attestation, gathered.attesters.clone()).await? {
             Some(verified) => {
                 self.count(&verified)?;
                 self.network.accept(message).await;
             }
+            None => self.network.reject(message).await,
+        }
+        Ok(())
+    }
+
+    /// Keeps an attestation of a block to come, if one of the attesters whom it names made it, and this node knows them.
+    async fn wait(&mut self, attestation: Attestation, message: Gossip) -> Result<(), NodeError> {
+        let (height, attester) = (attestation.data.height, attestation.attester);
+        // Not the node's tip, which may be above what was begun with: gossip gives nothing a second time.
+        let begun = self.gathered.last_key_value().map_or(0, |(height, _)| *height);
+        let is_ahead = height > begun && height <= self.node.tip() + AHEAD;
+        let of_one = self.waiting.iter().filter(|other| (other.height, other.attester) == (height, attester));
+        let has_room = self.waiting.len() < WAITING && of_one.count() < WAITING_OF_ONE;
+        let attesters = self.sets.iter().find(|set| set.hash() == attestation.data.attesters).cloned();
+        let Some(attesters) = attesters.filter(|_| is_ahead && has_room) else {
+            self.network.ignore(message).await;
+            return Ok(());
+        };
+        match self.verify(attestation, attesters).await? {
+            Some(_) => self.waiting.push(Waiting { height, attester, message }),
             None => self.network.reject(message).await,
         }
         Ok(())
@@ -305,3 +341,6 @@ impl Attesting {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

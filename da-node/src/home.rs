@@ -9,6 +9,7 @@
 //! HOME/db, HOME/engine    blocks and state; consensus' log and record of signatures
 //! HOME/db.new             a database that is being made of a snapshot
 //! HOME/running.json       where the running node listens
+//! HOME/lock               locked by the process that uses the folder, which it names
 //! ```
 
 use std::{

@@ -22,6 +22,7 @@ mod heavy;
 pub mod home;
 pub mod hosts;
 mod http;
+pub mod lock;
 mod market;
 mod metrics;
 mod node;

@@ -30,6 +30,7 @@ use crate::{
     fraud::{self, Convicted, Watch},
     home::{Home, KeyRole, Running},
     http::Server,
+    lock::HomeLock,
     metrics::Metrics,
     node::Node,
     retention::{self, Retention},
@@ -52,6 +53,7 @@ pub struct RunningNode {
     following: Option<Following>,
     tasks: JoinSet<Result<()>>,
     home: Home,
+    _lock: HomeLock,
 }
 
 /// What follows the chain and answers users, and ends when a block is proven wrong.
@@ -102,6 +104,7 @@ pub async fn start_as(
 ) -> Result<RunningNode> {
     let Options { halt_height: halt, archive, retention_seconds, signer_listen, newest_rules } = options;
     let (config, genesis) = (home.config()?, home.genesis()?);
+    let lock = home.lock("da-node run")?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let (path, unfinished) = (home.path("db"), home.path(snapshot::UNFINISHED));
@@ -164,7 +167,8 @@ pub async fn start_as(
             data: network.listen_addrs(),
             engine: Multiaddr::empty(),
         };
-        return Ok(RunningNode { running, node, network, following: None, tasks, home: home.clone() });
+        let home = home.clone();
+        return Ok(RunningNode { running, node, network, following: None, tasks, home, _lock: lock });
     }
 
     let validator = match signer_listen.as_ref().or(config.signer_listen.as_ref()) {
@@ -299,7 +303,7 @@ pub async fn start_as(
     home.write_text("running.json", &serde_json::to_string_pretty(&running)?)?;
     tracing::info!(api = running.api, data = ?running.data, engine = %running.engine, "node runs");
     let following = Some(Following { engine, stop_http, http });
-    Ok(RunningNode { running, node, network, following, tasks, home: home.clone() })
+    Ok(RunningNode { running, node, network, following, tasks, home: home.clone(), _lock: lock })
 }
 
 impl RunningNode {

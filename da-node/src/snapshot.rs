@@ -11,7 +11,6 @@ mod load;
 
 use std::{
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -29,7 +28,13 @@ use axum::{
 use blob_api::{ErrorBody, ErrorCode, ErrorDetail};
 use bytes::Bytes;
 use chain::{SNAPSHOT_MAGIC, SNAPSHOT_PART_BYTES, SnapshotHead, State};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        mpsc::{self, error::SendTimeoutError},
+    },
+};
 
 use crate::{
     node::Node,
@@ -47,9 +52,6 @@ const AHEAD: usize = 2;
 /// How long a reader may leave a part untaken, and how long it may take for all of them.
 const TAKES_WITHIN: Duration = Duration::from_secs(30);
 const ALL_WITHIN: Duration = Duration::from_secs(2 * 60 * 60);
-
-/// Pause between two looks at whether the reader has taken a part.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// When a refused reader may ask again.
 const AGAIN_SECONDS: u64 = 60;
@@ -144,19 +146,13 @@ fn failed(error: &StoreError) -> String {
     error.to_string()
 }
 
-/// Waits for room, on a thread that may.
-fn offer(parts: &mpsc::Sender<Bytes>, mut part: Bytes, until: Instant) -> Result<()> {
-    let until = until.min(Instant::now() + TAKES_WITHIN);
-    loop {
-        match parts.try_send(part) {
-            Ok(()) => return Ok(()),
-            Err(mpsc::error::TrySendError::Closed(_)) => bail!("the reader went away"),
-            Err(mpsc::error::TrySendError::Full(_)) if Instant::now() > until => {
-                bail!("the reader is too slow")
-            }
-            Err(mpsc::error::TrySendError::Full(back)) => part = back,
-        }
-        thread::sleep(LOOK);
+/// Waits for room, on a thread of the runtime that may block.
+fn offer(parts: &mpsc::Sender<Bytes>, part: Bytes, until: Instant) -> Result<()> {
+    let within = TAKES_WITHIN.min(until.saturating_duration_since(Instant::now()));
+    match Handle::current().block_on(parts.send_timeout(part, within)) {
+        Ok(()) => Ok(()),
+        Err(SendTimeoutError::Closed(_)) => bail!("the reader went away"),
+        Err(SendTimeoutError::Timeout(_)) => bail!("the reader is too slow"),
     }
 }
 

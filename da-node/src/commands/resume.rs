@@ -17,7 +17,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let home = Home::new(args.home.clone());
-    let store = Store::open(&home.path("db"), &home.genesis()?)?;
+    let genesis = home.genesis()?;
+    let _lock = home.lock("da-node resume")?;
+    let store = Store::open(&home.path("db"), &genesis)?;
     let heights = fraud::resume(&store)?;
     if heights.is_empty() {
         bail!("no fraud proof halts this node");

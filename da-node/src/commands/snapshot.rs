@@ -113,7 +113,9 @@ async fn save(home: &Home, out: &Path) -> Result<()> {
             file
         }
         None => {
-            let store = Store::open(&home.path("db"), &home.genesis()?)?;
+            let genesis = home.genesis()?;
+            let _lock = home.lock("da-node snapshot save")?;
+            let store = Store::open(&home.path("db"), &genesis)?;
             let head = store.snapshot_head()?.context("there is a snapshot once this node has two blocks")?;
             let mut file = create()?;
             snapshot::write(&store, &head, |part| file.write_all(&part).with_context(cannot))?;

@@ -149,6 +149,7 @@ pub(crate) async fn load(
     node: Option<&str>,
 ) -> Result<(VerifiedSnapshot, Size)> {
     let (genesis, path) = (home.genesis()?, home.path("db"));
+    let _lock = home.lock("da-node snapshot load")?;
     if path.exists() {
         bail!(
             "{} exists: this node has blocks and state; move that folder away to start from a snapshot",

@@ -252,14 +252,37 @@ async fn a_node_gives_it_out_to_as_many_as_its_operator_lets() {
     assert!(said.contains("snapshots = 0"), "{said}");
 }
 
-#[test]
-fn a_reader_that_takes_nothing_loses_its_place() {
-    let (parts, taken) = mpsc::channel(1);
-    let soon = || Instant::now() + LOOK;
-    offer(&parts, Bytes::new(), soon()).unwrap();
-    let slow = offer(&parts, Bytes::new(), soon()).unwrap_err();
-    assert!(slow.to_string().contains("too slow"), "{slow}");
-    drop(taken);
-    let gone = offer(&parts, Bytes::new(), soon()).unwrap_err();
-    assert!(gone.to_string().contains("went away"), "{gone}");
+#[tokio::test]
+async fn a_reader_that_takes_nothing_loses_its_place() {
+    let (parts, mut taken) = mpsc::channel(1);
+    let offering = move || {
+        let (soon, late) = (Duration::from_millis(20), Duration::from_secs(60));
+        let offer = |part, within| offer(&parts, Bytes::from_static(part), Instant::now() + within);
+        offer(b"1", soon).unwrap();
+        let slow = offer(b"2", soon).unwrap_err();
+        assert!(slow.to_string().contains("too slow"), "{slow}");
+        std::thread::scope(|threads| {
+            threads.spawn(|| taken.blocking_recv().unwrap());
+            offer(b"3", late).unwrap();
+        });
+        assert_eq!(taken.blocking_recv().unwrap(), "3");
+        drop(taken);
+        let gone = offer(b"4", late).unwrap_err();
+        assert!(gone.to_string().contains("went away"), "{gone}");
+    };
+    tokio::task::spawn_blocking(offering).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_that_is_in_use_is_left_alone() {
+    let full = Full::new(5);
+    let (bytes, home) = (full.save(), full.home("busy"));
+    let held = home.lock("da-node run").unwrap();
+    let said = format!("{:#}", load(&home, full.file(&bytes), full.checkpoint(5), None).await.unwrap_err());
+    let holder = format!("in use by da-node run, process {}", std::process::id());
+    assert!(said.contains(&holder) && said.contains("stop it"), "{said}");
+    assert!(!home.path(UNFINISHED).exists() && !home.path("db").exists());
+    drop(held);
+    load(&home, full.file(&bytes), full.checkpoint(5), None).await.unwrap();
+    home.lock("da-node run").unwrap();
 }

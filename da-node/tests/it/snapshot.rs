@@ -104,6 +104,9 @@ async fn nodes_start_from_a_snapshot_follow_and_say_pruned_of_what_was_before() 
         assert!(loaded.contains(hash), "{loaded}");
         Ok(())
     };
+    let busy = &network.devnet.nodes[4].home;
+    let said = snapshot(busy, &["load", "--from", &file, "--trust", &trusted]).await.unwrap_err();
+    assert!(said.contains("in use by da-node run, process"), "{said}");
     let late = network.devnet.add_full_node("late", load).await.unwrap();
     let base = next - 1;
     assert!(old.iter().all(|receipt| receipt.header.height() <= base));
