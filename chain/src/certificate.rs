@@ -385,6 +385,9 @@ impl HistoryProof {
         let (Ok(count), Ok(start)) = (usize::try_from(count), usize::try_from(start)) else {
             return Err(bad);
         };
+        if start.checked_add(self.data_roots.len()).is_none_or(|end| end > count) {
+            return Err(bad);
+        }
         let leaves = (self.from..).zip(&self.data_roots).map(|(height, root)| history_leaf(height, root));
         match keccak_root_of_range(count, start, leaves, &self.siblings) {
             Some(root) if root == certified.data().history_root => {

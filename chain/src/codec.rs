@@ -546,5 +546,9 @@ pub(crate) fn decode_submission(bytes: &[u8]) -> Result<Submission, DecodeError>
             ),
         });
     }
-    Ok(Submission { transaction, bodies: message.bodies })
+    let submission = Submission { transaction, bodies: message.bodies };
+    if encode_submission(&submission) != bytes {
+        return Err(DecodeError::NotCanonical);
+    }
+    Ok(submission)
 }

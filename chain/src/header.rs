@@ -3,7 +3,7 @@
 use std::{cmp::Ordering, time::Duration};
 
 use prost::Message;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tendermint::{Hash, Time, block::signed_header::SignedHeader, validator};
 use tendermint_light_client_verifier::{
     ProdVerifier, Verdict, Verifier,
@@ -24,7 +24,7 @@ use crate::{
 const LIGHT_BLOCK_BYTES: usize = 4 * 1024 * 1024;
 
 /// A header with its commit and the validator sets that it names; nothing has been checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LightBlock {
     /// The header and the signatures over it.
     pub signed_header: SignedHeader,

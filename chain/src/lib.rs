@@ -30,6 +30,7 @@ mod genesis;
 mod header;
 mod hex_text;
 mod ledger;
+mod light_block_json;
 mod outcome;
 mod proposal;
 mod reservation;
@@ -42,6 +43,7 @@ mod state_key;
 mod state_proof;
 mod succession;
 mod transaction;
+mod tree_reader;
 mod upgrade;
 
 pub use accusation::Accusation;

@@ -25,7 +25,7 @@ use std::{
 };
 
 use jmt::{
-    JellyfishMerkleIterator, JellyfishMerkleTree, KeyHash, RootHash,
+    JellyfishMerkleIterator, KeyHash, RootHash,
     proof::SparseMerkleRangeProof,
     restore::{JellyfishMerkleRestore, StateSnapshotReceiver as _},
     storage::{NodeBatch, TreeWriter},
@@ -39,8 +39,10 @@ use crate::{
     codec::{DecodeError, fixed},
     genesis::{Checkpoint, Genesis},
     header::{HeaderError, LightBlock, TrustOptions, VerifiedHeader},
-    state::{MemoryState, Reader, State, StateError, StateStore, StateUpdate, written},
+    state::{MemoryState, State, StateError, StateStore, StateUpdate, written},
+    state_proof::check_siblings,
     succession::verify_last_commit,
+    tree_reader::{self, Reader},
 };
 
 /// What a snapshot begins with.
@@ -254,6 +256,7 @@ impl StateChunk {
             let len = u32::from_be_bytes(fixed("chunk.length", take(4)?)?);
             values.push((key, take(len as usize)?.to_vec()));
         }
+        check_siblings("chunk.proof", bytes, 0)?;
         let proof = borsh::from_slice(bytes)
             .map_err(|error| DecodeError::Field { field: "chunk.proof", reason: error.to_string() })?;
         Ok(Self { values, proof })
@@ -289,9 +292,8 @@ impl<'a, S: StateStore> State<'a, S> {
 
 impl<S: StateStore> StateChunks<'_, S> {
     fn chunk(&self, values: Vec<(KeyHash, Vec<u8>)>, last: KeyHash) -> Result<StateChunk, StateError> {
-        let reader = Reader(self.state.store());
-        let tree = JellyfishMerkleTree::<_, Sha256>::new(&reader);
-        let proof = tree.get_range_proof(last, self.state.version()).map_err(failed)?;
+        let version = self.state.version();
+        let proof = tree_reader::prove(self.state.store(), |tree| tree.get_range_proof(last, version))?;
         Ok(StateChunk { values, proof })
     }
 }

@@ -204,6 +204,10 @@ impl Roster {
             let key = tendermint::PublicKey::from_raw_ed25519(&member.consensus).ok_or_else(bad)?;
             Ok(validator::Info::new(key, member.power.try_into().map_err(|_| bad())?))
         };
+        // What Tendermint panics at.
+        if self.power() > validator::Set::MAX_TOTAL_VOTING_POWER {
+            return Err(bad());
+        }
         Ok(validator::Set::without_proposer(self.0.iter().map(info).collect::<Result<_, StateError>>()?))
     }
 
@@ -215,7 +219,7 @@ impl Roster {
 
     /// Votes in all.
     pub fn power(&self) -> u64 {
-        self.0.iter().map(|member| member.power).sum()
+        self.0.iter().fold(0, |sum, member| sum.saturating_add(member.power))
     }
 
     /// Sets one validator's power; without power it leaves.

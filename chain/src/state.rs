@@ -25,10 +25,7 @@
 use std::collections::BTreeMap;
 
 use erasure::KeccakFrontier;
-use jmt::{
-    JellyfishMerkleTree, KeyHash,
-    storage::{LeafNode, Node, NodeBatch, NodeKey, TreeReader},
-};
+use jmt::{KeyHash, storage::NodeBatch};
 use sha2::Sha256;
 
 use crate::{
@@ -40,6 +37,7 @@ use crate::{
     staking::{Roster, Validator},
     state_key::StateKey,
     transaction::Payload,
+    tree_reader,
     upgrade::{Signals, Upgrade},
 };
 
@@ -104,10 +102,8 @@ pub(crate) trait Values {
 
 impl<S: StateStore> Values for State<'_, S> {
     fn value(&self, key: StateKey) -> Result<Option<Vec<u8>>, StateError> {
-        let reader = Reader(self.store);
-        JellyfishMerkleTree::<_, Sha256>::new(&reader)
-            .get(KeyHash::with::<Sha256>(key.bytes()), self.version)
-            .map_err(|error| StateError::Store(format!("{error:#}")))
+        let hash = KeyHash::with::<Sha256>(key.bytes());
+        tree_reader::read(self.store, |tree| tree.get(hash, self.version))
     }
 }
 
@@ -160,23 +156,6 @@ impl<'a, S: StateStore> Draft<'a, S> {
     }
 }
 
-pub(crate) struct Reader<'a, S>(pub(crate) &'a S);
-
-impl<S: StateStore> TreeReader for Reader<'_, S> {
-    fn get_node_option(&self, key: &NodeKey) -> anyhow::Result<Option<Node>> {
-        let Some(bytes) = self.0.node(&borsh::to_vec(key)?)? else { return Ok(None) };
-        Ok(Some(borsh::from_slice(&bytes)?))
-    }
-
-    fn get_value_option(&self, at_most: u64, key: KeyHash) -> anyhow::Result<Option<Vec<u8>>> {
-        Ok(self.0.value(&key.0, at_most)?)
-    }
-
-    fn get_rightmost_leaf(&self) -> anyhow::Result<Option<(NodeKey, LeafNode)>> {
-        anyhow::bail!("only a tree being restored has a rightmost leaf")
-    }
-}
-
 /// The state after one height.
 #[derive(Debug)]
 pub struct State<'a, S> {
@@ -208,11 +187,7 @@ impl<'a, S: StateStore> State<'a, S> {
 
     /// The root, `app_hash` of the next header.
     pub fn root(&self) -> Result<[u8; 32], StateError> {
-        let reader = Reader(self.store);
-        JellyfishMerkleTree::<_, Sha256>::new(&reader)
-            .get_root_hash(self.version)
-            .map(|root| root.0)
-            .map_err(|error| StateError::Store(format!("{error:#}")))
+        tree_reader::read(self.store, |tree| Ok(tree.get_root_hash(self.version)?.0))
     }
 
     /// An account's balance; zero for one never touched.
@@ -299,11 +274,8 @@ impl<'a, S: StateStore> State<'a, S> {
         version: Height,
         changes: BTreeMap<StateKey, Option<Vec<u8>>>,
     ) -> Result<StateUpdate, StateError> {
-        let reader = Reader(self.store);
-        let tree = JellyfishMerkleTree::<_, Sha256>::new(&reader);
         let changes = changes.into_iter().map(|(key, value)| (KeyHash::with::<Sha256>(key.bytes()), value));
-        let (root, batch) =
-            tree.put_value_set(changes, version).map_err(|error| StateError::Store(format!("{error:#}")))?;
+        let (root, batch) = tree_reader::read(self.store, |tree| tree.put_value_set(changes, version))?;
         let (nodes, values) = written(&batch.node_batch)?;
         let stale = batch.stale_node_index_batch.iter().map(|stale| bytes(&stale.node_key));
         Ok(StateUpdate { version, root: root.0, nodes, values, stale: stale.collect::<Result<_, _>>()? })

@@ -9,18 +9,30 @@
 //! inner `SHA-256("JMT::IntrnalNode" ‖ left ‖ right)`, an empty subtree is `"SPARSE_MERKLE_PLACEHOLDER_HASH__"`. The
 //! bits of the key hash, first bit at the root, say on which side each sibling lies.
 
-use jmt::{JellyfishMerkleTree, KeyHash, RootHash, proof::SparseMerkleProof};
+use jmt::{KeyHash, RootHash, proof::SparseMerkleProof};
 use sha2::Sha256;
 
 use crate::{
     codec::DecodeError,
     header::VerifiedHeader,
-    state::{Reader, State, StateError, StateStore},
+    state::{State, StateError, StateStore},
     state_key::StateKey,
+    tree_reader,
 };
 
-/// Longest encoding: 256 siblings of 65 bytes, and the leaf.
-const PROOF_BYTES: usize = 1 + 64 + 4 + 256 * 65;
+/// Siblings of a path at most: one for each bit of a key hash.
+const SIBLINGS_LIMIT: usize = 256;
+
+/// Longest encoding: as many siblings of 65 bytes, and the leaf.
+const PROOF_BYTES: usize = 1 + 64 + 4 + SIBLINGS_LIMIT * 65;
+
+/// Refuses more siblings than a path has, at `at` in `bytes`, before they take memory: an empty one is a byte long, and
+/// 65 in memory.
+pub(crate) fn check_siblings(field: &'static str, bytes: &[u8], at: usize) -> Result<(), DecodeError> {
+    let count = bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |n| u32::from_le_bytes(*n));
+    let (limit, got) = (SIBLINGS_LIMIT, count as usize);
+    if got > limit { Err(DecodeError::TooMany { field, limit, got }) } else { Ok(()) }
+}
 
 /// A path from a key's place in the state to the root.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +50,7 @@ impl StateProof {
         if bytes.len() > PROOF_BYTES {
             return Err(DecodeError::TooMany { field: "state_proof", limit: PROOF_BYTES, got: bytes.len() });
         }
+        check_siblings("state_proof.siblings", bytes, if bytes.first() == Some(&0) { 1 } else { 65 })?;
         borsh::from_slice(bytes)
             .map(Self)
             .map_err(|error| DecodeError::Field { field: "state_proof", reason: error.to_string() })
@@ -111,11 +124,10 @@ impl UnprovenValue {
 impl<S: StateStore> State<'_, S> {
     /// The value of `key`, with the proof that it is this one, or that there is none.
     pub fn prove(&self, key: &StateKey) -> Result<(Option<Vec<u8>>, StateProof), StateError> {
-        let reader = Reader(self.store());
-        JellyfishMerkleTree::<_, Sha256>::new(&reader)
-            .get_with_proof(KeyHash::with::<Sha256>(key.bytes()), self.version())
-            .map(|(value, proof)| (value, StateProof(proof)))
-            .map_err(|error| StateError::Store(format!("{error:#}")))
+        let hash = KeyHash::with::<Sha256>(key.bytes());
+        let (value, proof) =
+            tree_reader::prove(self.store(), |tree| tree.get_with_proof(hash, self.version()))?;
+        Ok((value, StateProof(proof)))
     }
 }
 

@@ -439,7 +439,7 @@ impl Submission {
         codec::encode_submission(self)
     }
 
-    /// Reads what [`Self::encode`] wrote.
+    /// Reads what [`Self::encode`] wrote, and nothing else.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         codec::decode_submission(bytes)
     }

@@ -98,7 +98,7 @@ impl Signals {
         self.0.iter().flat_map(signal).collect()
     }
 
-    /// Reads what [`Self::encode`] wrote.
+    /// Reads what [`Self::encode`] wrote; operators out of order are refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
         let signal = |bytes: &[u8; 36]| {
             let (operator, upgrade) = bytes.split_at(20);
@@ -106,7 +106,7 @@ impl Signals {
             Ok((Address::from_bytes(operator), Upgrade::decode(upgrade)?))
         };
         let (signals, rest) = bytes.as_chunks::<36>();
-        if !rest.is_empty() {
+        if !rest.is_empty() || !signals.is_sorted_by(|a, b| a[..20] < b[..20]) {
             return Err(StateError::Malformed("signals"));
         }
         Ok(Self(signals.iter().map(signal).collect::<Result<_, StateError>>()?))

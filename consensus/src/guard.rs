@@ -80,13 +80,13 @@ pub enum GuardError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
+pub(crate) struct Mark {
     height: u64,
     round: u32,
     hash: [u8; 32],
 }
 
-type Marks = [Option<Mark>; Step::ALL.len()];
+pub(crate) type Marks = [Option<Mark>; Step::ALL.len()];
 
 /// The last signature of each kind.
 #[derive(Debug)]
@@ -105,12 +105,7 @@ impl Guard {
                 return Err(GuardError::Io { path: path.to_owned(), source });
             }
         };
-        let mut marks = Marks::default();
-        for (line, content) in text.lines().enumerate() {
-            let (step, mark) = parse(content)
-                .ok_or_else(|| GuardError::Malformed { path: path.to_owned(), line: line + 1 })?;
-            marks[step as usize] = Some(mark);
-        }
+        let marks = read(&text).map_err(|line| GuardError::Malformed { path: path.to_owned(), line })?;
         Ok(Self { path: path.to_owned(), marks: Mutex::new(marks) })
     }
 
@@ -145,13 +140,7 @@ impl Guard {
     fn write(&self, marks: &Marks) -> io::Result<()> {
         let temporary = self.path.with_extension("new");
         let mut file = File::create(&temporary)?;
-        for ((_, name), mark) in Step::ALL.iter().zip(marks) {
-            let Some(Mark { height, round, hash }) = mark else {
-                continue;
-            };
-            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            writeln!(file, "{name} {height} {round} {hash}")?;
-        }
+        file.write_all(written(marks).as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, &self.path)?;
         match self.path.parent() {
@@ -161,8 +150,32 @@ impl Guard {
     }
 }
 
+/// The file's text.
+pub(crate) fn written(marks: &Marks) -> String {
+    let lines = Step::ALL.iter().zip(marks).filter_map(|((_, name), mark)| Some(line(name, mark.as_ref()?)));
+    lines.collect()
+}
+
+fn line(name: &str, Mark { height, round, hash }: &Mark) -> String {
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{name} {height} {round} {hash}\n")
+}
+
+/// Reads what [`written`] wrote; the number of the first line that it did not. No line may lower what another says.
+pub(crate) fn read(text: &str) -> Result<Marks, usize> {
+    let mut marks = Marks::default();
+    for (content, number) in text.split_inclusive('\n').zip(1..) {
+        let (step, mark) = parse(content).ok_or(number)?;
+        let before = marks[step as usize].replace(mark);
+        if before.is_some() || line(Step::ALL[step as usize].1, &mark) != content {
+            return Err(number);
+        }
+    }
+    Ok(marks)
+}
+
 fn parse(line: &str) -> Option<(Step, Mark)> {
-    let mut words = line.split(' ');
+    let mut words = line.strip_suffix('\n')?.split(' ');
     let name = words.next()?;
     let (step, _) = Step::ALL.into_iter().find(|(_, known)| *known == name)?;
     let (height, round) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -204,9 +217,15 @@ mod tests {
     fn a_damaged_file_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("signed");
-        for text in ["prevote 5 1", "prevote 5 1 zz", "vote 5 1 00\n", "prevote -5 1 00"] {
+        let good = format!("prevote 5 1 {}\n", "0a".repeat(32));
+        let plus = good.replacen("0a", "+a", 1);
+        let torn = good.trim_end();
+        for text in ["prevote 5 1\n", "prevote 5 1 zz\n", "vote 5 1 00\n", "prevote -5 1 00\n", &plus, torn] {
             fs::write(&path, text).unwrap();
-            assert!(matches!(Guard::open(&path), Err(GuardError::Malformed { line: 1, .. })));
+            assert!(matches!(Guard::open(&path), Err(GuardError::Malformed { line: 1, .. })), "{text}");
         }
+        // The later line says less than the earlier.
+        fs::write(&path, good.clone() + &good.replacen('5', "4", 1)).unwrap();
+        assert!(matches!(Guard::open(&path), Err(GuardError::Malformed { line: 2, .. })));
     }
 }

@@ -37,12 +37,15 @@ mod config;
 mod context;
 mod engine;
 mod equivocation;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod pool;
 mod remote;
 mod signer;
 mod signing;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod test_blocks;
 mod validators;
 mod wire;

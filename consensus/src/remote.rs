@@ -35,6 +35,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{info, warn};
 
 pub use address::{AddressError, SignerAddress};
+#[cfg(any(test, fuzzing))]
+pub(crate) use link::read_delimited;
 use link::{Link, Socket};
 
 /// How long a signer may take to answer; hardware takes up to 200 ms. The engine waits meanwhile, but not for a second
@@ -364,33 +366,40 @@ async fn serve(
 }
 
 async fn signature(link: &mut Link, question: Question, key: &PublicKey) -> Result<Signature, SignerError> {
-    let Question { sum, sign_bytes } = question;
-    let asked = match &sum {
-        Sum::SignVoteRequest(request) => request.vote.as_ref().and_then(|vote| vote.timestamp),
-        Sum::SignProposalRequest(request) => request.proposal.as_ref().and_then(|claim| claim.timestamp),
-        _ => None,
-    };
-    let of_vote = matches!(sum, Sum::SignVoteRequest(_));
-    let (time, signature) = match (link.ask(sum).await?, of_vote) {
-        (Sum::SignedVoteResponse(answer), true) => match (answer.vote, answer.error) {
-            (_, Some(error)) => return Err(refused(error)),
-            (Some(vote), None) => (vote.timestamp, vote.signature),
-            (None, None) => return Err(SignerError::Unexpected { wanted: "vote" }),
-        },
-        (Sum::SignedProposalResponse(answer), false) => match (answer.proposal, answer.error) {
-            (_, Some(error)) => return Err(refused(error)),
-            (Some(proposal), None) => (proposal.timestamp, proposal.signature),
-            (None, None) => return Err(SignerError::Unexpected { wanted: "proposal" }),
-        },
-        (_, true) => return Err(SignerError::Unexpected { wanted: "SignedVoteResponse" }),
-        (_, false) => return Err(SignerError::Unexpected { wanted: "SignedProposalResponse" }),
-    };
-    if time.unwrap_or_default() != asked.unwrap_or_default() {
-        return Err(SignerError::Timestamp);
+    let answer = link.ask(question.sum.clone()).await?;
+    question.answered(answer, key)
+}
+
+impl Question {
+    /// The signature in `answer`, if it is one over what was asked.
+    pub(crate) fn answered(&self, answer: Sum, key: &PublicKey) -> Result<Signature, SignerError> {
+        let asked = match &self.sum {
+            Sum::SignVoteRequest(request) => request.vote.as_ref().and_then(|vote| vote.timestamp),
+            Sum::SignProposalRequest(request) => request.proposal.as_ref().and_then(|claim| claim.timestamp),
+            _ => None,
+        };
+        let of_vote = matches!(self.sum, Sum::SignVoteRequest(_));
+        let (time, signature) = match (answer, of_vote) {
+            (Sum::SignedVoteResponse(answer), true) => match (answer.vote, answer.error) {
+                (_, Some(error)) => return Err(refused(error)),
+                (Some(vote), None) => (vote.timestamp, vote.signature),
+                (None, None) => return Err(SignerError::Unexpected { wanted: "vote" }),
+            },
+            (Sum::SignedProposalResponse(answer), false) => match (answer.proposal, answer.error) {
+                (_, Some(error)) => return Err(refused(error)),
+                (Some(proposal), None) => (proposal.timestamp, proposal.signature),
+                (None, None) => return Err(SignerError::Unexpected { wanted: "proposal" }),
+            },
+            (_, true) => return Err(SignerError::Unexpected { wanted: "SignedVoteResponse" }),
+            (_, false) => return Err(SignerError::Unexpected { wanted: "SignedProposalResponse" }),
+        };
+        if time.unwrap_or_default() != asked.unwrap_or_default() {
+            return Err(SignerError::Timestamp);
+        }
+        let signature = Signature::from_bytes(signature.try_into().map_err(|_| SignerError::Signature)?);
+        key.verify(&self.sign_bytes, &signature).map_err(|_| SignerError::Signature)?;
+        Ok(signature)
     }
-    let signature = Signature::from_bytes(signature.try_into().map_err(|_| SignerError::Signature)?);
-    key.verify(&sign_bytes, &signature).map_err(|_| SignerError::Signature)?;
-    Ok(signature)
 }
 
 #[cfg(test)]

@@ -36,5 +36,9 @@ mod signer;
 mod snapshot;
 mod squares;
 mod storage;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod test_chain;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use storage::fuzz;

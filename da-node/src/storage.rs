@@ -33,6 +33,8 @@
 mod certificates;
 mod evidence;
 mod frauds;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod pooled;
 mod pruning;
 mod sets;
@@ -523,7 +525,7 @@ impl Store {
             BlobName::Commitment(commitment) => ("commitments", commitment.to_vec()),
             BlobName::Foreign(foreign) => ("foreign", foreign_prefix(foreign)),
         };
-        let kept = [&prefix[..], &(self.pruned() + 1).to_be_bytes()].concat();
+        let kept = [&prefix[..], &self.pruned().saturating_add(1).to_be_bytes()].concat();
         let from = IteratorMode::From(&kept, Direction::Forward);
         let kept = self.db.iterator_cf(self.family(family)?, from).next().transpose()?;
         let first = || self.scan(family, &prefix)?.next().transpose();

@@ -124,7 +124,7 @@ impl request_response::Codec for Codec {
     }
 }
 
-async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T, limit: usize) -> io::Result<Frame> {
+pub(crate) async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T, limit: usize) -> io::Result<Frame> {
     let mut expected = 0usize;
     let mut shift = 0;
     loop {
@@ -153,7 +153,7 @@ async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T, limit: usize) -> io
     Ok(Ok(bytes.into()))
 }
 
-async fn write_frame<T: AsyncWrite + Unpin + Send>(io: &mut T, bytes: &[u8]) -> io::Result<()> {
+pub(crate) async fn write_frame<T: AsyncWrite + Unpin + Send>(io: &mut T, bytes: &[u8]) -> io::Result<()> {
     let mut frame = Vec::with_capacity(MAX_LENGTH_BYTES + bytes.len());
     let mut rest = bytes.len();
     while rest >= 0x80 {

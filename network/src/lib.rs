@@ -28,6 +28,9 @@ mod cells;
 mod codec;
 mod config;
 mod fraud;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gossip;
 mod handle;
 mod metrics;

@@ -314,28 +314,7 @@ fn narrow_u8(field: &'static str, got: u32) -> Result<u8, WireError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test panics")]
     use super::*;
-    use crate::request::{
-        MAX_BODIES, MAX_BODY_CHUNK_BYTES, MAX_FRAUD_CHUNK_BYTES, MAX_STATE_KEY_BYTES, MAX_TRANSACTION_IDS,
-    };
-
-    fn largest(kind: Kind) -> Request {
-        match kind {
-            Kind::Sample => Request::Sample { height: u64::MAX, row: 1023, column: 1023, axis: 1 },
-            Kind::Line => Request::Line { height: u64::MAX, axis: 1, index: 1023 },
-            Kind::Range => Request::Range { height: u64::MAX, start: u32::MAX, count: 8192 },
-            Kind::Index => Request::Index { height: u64::MAX },
-            Kind::Header => Request::Header { height: u64::MAX, known: Some([8; 32]) },
-            Kind::Certified => Request::Certified { height: u64::MAX, known: Some([8; 32]) },
-            Kind::State => Request::State { height: u64::MAX, key: "k".repeat(MAX_STATE_KEY_BYTES) },
-            Kind::Headers => Request::Headers { from: u64::MAX, count: 64 },
-            Kind::Transaction => Request::Transaction { ids: vec![[7; 32]; MAX_TRANSACTION_IDS] },
-            Kind::Body => Request::Body { commitment: [9; 32], offset: u64::MAX, len: MAX_BODY_CHUNK_BYTES },
-            Kind::Bodies => Request::Bodies { commitments: vec![[7; 32]; MAX_BODIES] },
-            Kind::Fraud => Request::Fraud { proof: [9; 32], offset: u32::MAX, len: MAX_FRAUD_CHUNK_BYTES },
-            Kind::Frauds => Request::Frauds,
-            Kind::Cells => Request::Cells { height: u64::MAX },
-        }
-    }
+    use crate::fuzz::largest;
 
     #[test]
     fn requests_survive_the_wire_within_their_limit() {
@@ -359,23 +338,6 @@ mod tests {
             assert_eq!(decode_answer(encode_answer(Err(refusal))), Ok(Err(refusal)));
         }
         assert_eq!(decode_answer(encode_answer(Ok(Bytes::new()))), Ok(Ok(Bytes::new())));
-    }
-
-    #[test]
-    fn decoders_never_panic_on_arbitrary_bytes() {
-        let mut state = 1u64;
-        for len in (0..4096).map(|n| n % 67) {
-            let bytes: Vec<u8> = (0..len)
-                .map(|_| {
-                    state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
-                    (state >> 56) as u8
-                })
-                .collect();
-            let _ = decode_answer(bytes.as_slice());
-            for kind in Kind::ALL {
-                let _ = decode_request(kind, bytes.as_slice());
-            }
-        }
     }
 
     #[test]

@@ -202,7 +202,8 @@ fn one_certificate_covers_the_epoch_before_it() {
         let expected = (from..).zip(&roots[from as usize - 1..][..count]);
         assert!(verified.data_roots().eq(expected));
         let bad = Err(CertificateError::History { height: 7 });
-        let changes: [fn(&mut HistoryProof); 4] = [
+        let changes: [fn(&mut HistoryProof); 5] = [
+            |p| p.from = u64::MAX,
             |p| p.data_roots[0][0] ^= 1,
             |p| p.from += 1,
             |p| p.siblings.push([0; 32]),

@@ -50,6 +50,12 @@ fn headers_verify_adjacent_skipping_and_backwards() {
     assert_eq!(LightBlock::decode(&blocks[5].encode()).unwrap(), blocks[5]);
     let json = serde_json::to_string(&blocks[5]).unwrap();
     assert_eq!(serde_json::from_str::<LightBlock>(&json).unwrap(), blocks[5]);
+    let (before, signature) = json.split_once(r#""signature":""#).unwrap();
+    let (_, after) = signature.split_once('"').unwrap();
+    for padding in ["=", "==", "===", "====", "AAAA=", "AAAA====", "AAAA========", "AAAA=A==", "A==="] {
+        let damaged = format!(r#"{before}"signature":"{padding}"{after}"#);
+        assert!(serde_json::from_str::<LightBlock>(&damaged).is_err(), "{padding}");
+    }
 }
 
 /// Somebody bonds ten times what all others have: from the third block on nobody else's votes decide.

@@ -10,8 +10,12 @@
 mod blocks;
 mod bodies;
 mod certificates;
+mod damage;
 mod evidence;
 mod fraud;
+mod fuzz_bodies;
+mod fuzz_run;
+mod fuzz_seeds;
 mod headers;
 mod ids;
 mod ledger;
@@ -23,3 +27,6 @@ mod supply;
 mod support;
 mod transactions;
 mod upgrades;
+
+#[global_allocator]
+static ALLOCATOR: fuzzing::Measured = fuzzing::Measured;

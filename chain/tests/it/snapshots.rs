@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chain::{
     Action, Checkpoint, DecodeError, HeaderError, LightBlock, MemoryState, Parameters, Parent, SnapshotError,
-    SnapshotHead, State, StateChunk, StateKey, StateRestore, StateUpdate, TrustOptions, VerifiedSnapshot,
+    SnapshotHead, State, StateChunk, StateKey, StateProof, StateRestore, StateUpdate, TrustOptions,
+    VerifiedSnapshot,
 };
 use proptest::prelude::*;
 use tendermint::Time;
@@ -257,6 +258,15 @@ fn what_is_no_head_and_no_chunk_is_refused() {
     }
     assert!(StateChunk::decode(&[&bytes[..], &[0]].concat()).is_err());
     assert!(matches!(StateChunk::decode(&[0xff; 40]), Err(DecodeError::Length { .. })));
+    // A sibling may take one byte, and takes 65 once it is read.
+    let siblings = [&257u32.to_le_bytes()[..], &[0; 257]].concat();
+    let too_many = |field| DecodeError::TooMany { field, limit: 256, got: 257 };
+    let chunk = [&[0; 4][..], &siblings].concat();
+    assert_eq!(StateChunk::decode(&chunk), Err(too_many("chunk.proof")));
+    for leaf in [vec![0], vec![1; 65]] {
+        let proof = StateProof::decode(&[&leaf[..], &siblings].concat());
+        assert_eq!(proof, Err(too_many("state_proof.siblings")));
+    }
     assert!(SnapshotHead::decode(&[]).is_err() && SnapshotHead::decode(&[0xff; 9]).is_err());
 }
 

@@ -30,7 +30,14 @@ fn a_signed_transaction_survives_its_encoding_and_verifies() {
     let decoded = Transaction::decode(&transaction.encode()).unwrap();
     assert_eq!(decoded, transaction);
     let submission = Submission { transaction, bodies: vec![vec![1; 700], vec![2; 10]] };
-    assert_eq!(Submission::decode(&submission.encode()).unwrap(), submission);
+    let bytes = submission.encode();
+    assert_eq!(Submission::decode(&bytes).unwrap(), submission);
+    // A field that nobody knows, and the bodies ahead of the transaction.
+    let unknown = [&bytes[..], &[0x18, 1]].concat();
+    let (transaction, bodies) = bytes.split_at(bytes.len() - 703 - 12);
+    for other in [unknown, [bodies, transaction].concat()] {
+        assert_eq!(Submission::decode(&other), Err(DecodeError::NotCanonical));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use chain::{
     Action, Block, BlockError, Candidate, Checkpoint, Genesis, GenesisError, HeaderError, Height, Ledger,
-    LedgerError, LightBlock, NANO_PER_WEFT, Parameters, Proposal, TrustOptions, UPGRADE_HORIZON,
+    LedgerError, LightBlock, NANO_PER_WEFT, Parameters, Proposal, Signals, TrustOptions, UPGRADE_HORIZON,
     UnknownRules, Upgrade, UpgradeError, VerifiedHeader,
 };
 
@@ -269,5 +269,16 @@ fn genesis_asks_for_a_notice_that_can_be_kept() {
             }
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+#[test]
+fn signals_have_one_encoding() {
+    let signal = |operator: u8| (key(operator).address(), Upgrade { version: 2, height: 9 });
+    let bytes = Signals([signal(1), signal(2)].into()).encode();
+    assert_eq!(Signals::decode(&bytes).unwrap().encode(), bytes);
+    let (first, second) = bytes.split_at(36);
+    for other in [[second, first].concat(), [first, first].concat(), bytes[1..].to_vec()] {
+        assert!(Signals::decode(&other).is_err());
     }
 }

@@ -5,41 +5,7 @@
 use std::fmt::Debug;
 
 use super::*;
-
-fn block() -> BlockRef {
-    let time = tendermint::Time::from_unix_timestamp(1_700_000_000, 999_999_999).unwrap();
-    BlockRef::from_parts(tendermint::Hash::Sha256([5; 32]), time)
-}
-
-fn peer_id() -> PeerId {
-    let keypair = arc_malachitebft_app::types::Keypair::ed25519_from_bytes([8; 32]).unwrap();
-    PeerId::from_bytes(&keypair.public().to_peer_id().to_bytes()).unwrap()
-}
-
-fn signature() -> Signature {
-    Signature::from_bytes([3; 64])
-}
-
-fn vote(value: NilOrVal<BlockRef>) -> SignedMessage<Ctx, Vote> {
-    let vote = Vote {
-        vote_type: VoteType::Precommit,
-        height: Height::new(9).unwrap(),
-        round: Round::new(2),
-        value,
-        address: Address([1; 20]),
-    };
-    SignedMessage::new(vote, signature())
-}
-
-fn part() -> Part {
-    Part {
-        height: Height::new(9).unwrap(),
-        round: Round::new(0),
-        proposer: Address([1; 20]),
-        payload: Bytes::from_static(b"payload"),
-        signature: Some(signature()),
-    }
-}
+use crate::fuzz::{block, part, peer_id, signature, vote};
 
 /// Round trip; no prefix decodes; one changed byte or random input never panics, and whatever
 /// still decodes has the encoding it was decoded from.

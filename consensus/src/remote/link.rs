@@ -8,7 +8,7 @@ use cometbft_p2p::{AsyncReadMsg as _, AsyncSecretConnection, AsyncWriteMsg as _,
 use prost::Message as _;
 use tendermint_proto::v0_38::privval::Message;
 use tendermint_proto::v0_38::privval::message::Sum;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::{SignerAddress, SignerError};
@@ -127,7 +127,7 @@ impl Link {
 }
 
 /// A message after its length, an unsigned varint of at most three bytes.
-async fn read_delimited(stream: &mut UnixStream) -> Result<Message, SignerError> {
+pub(crate) async fn read_delimited(stream: &mut (impl AsyncRead + Unpin)) -> Result<Message, SignerError> {
     let mut got = 0;
     for at in 0..3 {
         let byte = stream.read_u8().await?;

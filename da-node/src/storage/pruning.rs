@@ -43,7 +43,7 @@ impl Store {
 
     /// The highest height whose block is older than `time`; 0 if none is. Headers' times ascend.
     pub(crate) fn last_before(&self, time: Time) -> Result<Height, StoreError> {
-        let (mut older, mut newer) = (self.pruned(), self.tip()? + 1);
+        let (mut older, mut newer) = (self.pruned(), self.tip()?.saturating_add(1));
         while newer - older > 1 {
             let middle = older + (newer - older) / 2;
             let block = self.block(middle)?.ok_or(StoreError::Corrupt("block"))?;

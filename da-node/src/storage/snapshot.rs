@@ -75,7 +75,7 @@ impl Store {
     /// What a snapshot of the state before the latest block begins with; none until there are two blocks.
     pub(crate) fn snapshot_head(&self) -> Result<Option<SnapshotHead>, StoreError> {
         let next = self.tip()?;
-        if next <= self.base + 1 {
+        if next <= self.base.saturating_add(1) {
             return Ok(None);
         }
         Ok(match (self.light_block(next - 1)?, self.light_block(next)?) {

@@ -305,6 +305,13 @@ fn corrupt_records_are_named_and_never_panic() {
         put(&store, "nodes", &record.0, b"\xff\xff");
     }
     assert!(matches!(State::at(&store, 1).root(), Err(StateError::Store(_))));
+    for record in [b"tip", &b"pruned"[..]] {
+        put(&store, "meta", record, &[0xff; 8]);
+        store.load_pruned().unwrap();
+        assert_eq!(store.find(&[8; 32].into()).unwrap(), None);
+        let newest = store.last_before(tendermint::Time::unix_epoch());
+        assert!(matches!(newest, Ok(u64::MAX) | Err(StoreError::Corrupt("block"))), "{newest:?}");
+    }
     put(&store, "meta", b"tip", b"short");
     named(store.tip().map(|_| ()), "tip");
     put(&store, "meta", b"genesis", b"?");

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 /// Which crates of the workspace each crate may depend on. Dev-dependencies are free.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("erasure", &[]),
     ("chain", &["erasure"]),
     ("network", &["erasure", "chain"]),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("da-node", &["erasure", "chain", "network", "consensus", "light-client", "blob-api"]),
     ("sim", &["erasure", "chain", "light-client"]),
     ("netlab", &[]),
+    ("fuzzing", &[]),
     ("bench-erasure", &["erasure"]),
     ("gateway-tests", &[]),
 ];

@@ -8,6 +8,8 @@ use erasure::{
     LineSamples, Namespace, NamespaceProof, RangeProof, Repair, RepairError, Sample, transaction_list,
 };
 
+use fuzzing::edited;
+
 use crate::{
     accusations::{accusations, proofs, smallest},
     adversary::{Proposal, Rules, Wrong},
@@ -79,27 +81,11 @@ fn proves_fraud(bytes: &[u8], root: &Digest) -> bool {
     FraudProof::decode(bytes).is_ok_and(|proof| proof.verify(root, &Rules).is_ok())
 }
 
-/// `bytes` with as many changes as `script` tells: four bytes each, for a place, a way and a value.
-fn edited(bytes: &[u8], script: &[u8]) -> Vec<u8> {
-    let mut edited = bytes.to_vec();
-    for step in script.as_chunks().0 {
-        let [high, low, way, value] = *step;
-        let place = usize::from(u16::from_be_bytes([high, low])) % (edited.len() + 1);
-        match way % 4 {
-            0 if place < edited.len() => edited[place] ^= value,
-            1 => edited.insert(place, value),
-            2 => drop(edited.drain(place..edited.len().min(place + usize::from(value)))),
-            _ => edited.truncate(place.max(1)),
-        }
-    }
-    edited
-}
-
 /// Verifies an honest proof as changed by `data`, which only an unchanged one survives, and `data` itself.
 pub(crate) fn verifiers(data: &[u8]) {
     let Some((chosen, script)) = data.split_first() else { return };
     let (honest, check) = &HONEST[usize::from(*chosen) % HONEST.len()];
-    let bytes = edited(honest, script);
+    let bytes = edited(honest, honest, script);
     assert!(bytes == *honest || !check(&bytes), "proof {chosen} after {script:?}");
     assert!(data == honest || !check(data));
 }
@@ -117,7 +103,10 @@ pub(crate) fn frauds(data: &[u8]) {
     assert!(!proves_fraud(data, root));
     if let Some((chosen, script)) = data.split_first() {
         let accusation = &accusations[usize::from(*chosen) % accusations.len()];
-        assert!(!proves_fraud(&edited(accusation, script), root), "accusation {chosen} after {script:?}");
+        assert!(
+            !proves_fraud(&edited(accusation, accusation, script), root),
+            "accusation {chosen} after {script:?}"
+        );
     }
 }
 

@@ -1,13 +1,8 @@
 //! A bounded run of the fuzz targets' bodies.
 
-use crate::{fuzz_bodies, support::noise};
+use fuzzing::run;
 
-fn run(body: fn(&[u8]), runs: u64, longest: usize) {
-    for seed in 0..runs {
-        let length = seed as usize * 31 % (longest + 1);
-        body(&noise(length, seed));
-    }
-}
+use crate::fuzz_bodies;
 
 #[test]
 fn decoders_hold() {
