@@ -6,8 +6,10 @@ use arc_malachitebft_signing_ed25519::PrivateKey;
 use cometbft_p2p::{AsyncReadMsg as _, AsyncSecretConnection, AsyncWriteMsg as _};
 use prost::Message as _;
 use tendermint_proto::google::protobuf::Timestamp;
+use tendermint_proto::v0_38::crypto::{PublicKey as RawPublicKey, public_key};
+use tendermint_proto::v0_38::privval::message::Sum;
 use tendermint_proto::v0_38::privval::{
-    Message, PingResponse, PubKeyResponse, SignVoteRequest, SignedVoteResponse,
+    Message, PingResponse, PubKeyResponse, RemoteSignerError, SignVoteRequest, SignedVoteResponse,
 };
 use tendermint_proto::v0_38::types::Vote;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
