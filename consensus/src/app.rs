@@ -127,6 +127,12 @@ pub trait Application: Send + Sync + 'static {
     /// it must be cancel-safe.
     async fn ready_to_start(&self, height: Height);
 
+    /// Bytes that the next block may hold, as far as this node can tell when its height starts: its
+    /// proposer is given more time for more. Fast.
+    fn expected_bytes(&self) -> u64 {
+        0
+    }
+
     /// Builds a block. Called only when this node proposes at (`height`, `round`), and once for it:
     /// the result is stored through [`store_undecided`](Self::store_undecided) before it is
     /// published, and reused after a restart. An answer after `deadline` is useless; an error

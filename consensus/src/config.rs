@@ -111,9 +111,12 @@ impl Config {
 /// How long each step of a round may take; what is too short costs rounds, never safety.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From the start of a round to a complete and validated proposal (default 2 s). Has to cover
-    /// building, spreading and validating the largest block; a dead proposer costs this much.
+    /// From the start of a round to a complete and validated proposal of an empty block (default
+    /// 2 s). A dead proposer costs this much, and what comes next.
     pub propose: Duration,
+    /// What each MiB that the block may hold adds to that (default 200 ms): building, spreading and
+    /// validating it. See [`Application::expected_bytes`](crate::Application::expected_bytes).
+    pub propose_per_mib: Duration,
     /// From prevotes of two thirds for anything to a prevote quorum (default 700 ms).
     pub prevote: Duration,
     /// From precommits of two thirds for anything to a precommit quorum (default 700 ms).
@@ -127,15 +130,36 @@ pub struct Timeouts {
     pub finalize: Duration,
 }
 
+impl Timeouts {
+    /// How long the proposal of a block of so many bytes may take in the first round.
+    pub(crate) fn proposal_of(&self, bytes: u64) -> Duration {
+        const MIB: f64 = (1u32 << 20) as f64;
+        self.propose + self.propose_per_mib.mul_f64(bytes as f64 / MIB)
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
             propose: Duration::from_secs(2),
+            propose_per_mib: Duration::from_millis(200),
             prevote: Duration::from_millis(700),
             precommit: Duration::from_millis(700),
             delta: Duration::from_millis(500),
             rebroadcast: Duration::from_secs(3),
             finalize: Duration::from_millis(400),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_block_has_more_time() {
+        let timeouts = Timeouts::default();
+        assert_eq!(timeouts.proposal_of(0), timeouts.propose);
+        assert_eq!(timeouts.proposal_of(8 << 20), timeouts.propose + 8 * timeouts.propose_per_mib);
     }
 }

@@ -77,6 +77,10 @@ impl<A: Application + ?Sized> Application for Misbehaving<A> {
         self.honest.ready_to_start(height).await;
     }
 
+    fn expected_bytes(&self) -> u64 {
+        self.honest.expected_bytes()
+    }
+
     fn check_body(&self, payload: &Payload) -> Result<(), AppError> {
         self.honest.check_body(payload)
     }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chain::{Block, BlockError, HeaderHint, Proposal, is_early};
 use consensus::{AppError, Application, DecidedValue, Equivocation, NextHeight, Payload, SyncFault, Verdict};
+use erasure::SHARE_BYTES;
 use network::{Network, Topic};
 use tendermint::{
     account,
@@ -176,6 +177,11 @@ impl Application for Agree {
         };
         let _ = tokio::time::timeout_at(idle, work).await;
         self.prepare();
+    }
+
+    fn expected_bytes(&self) -> u64 {
+        let square = self.node.genesis.parameters.width().shares() * SHARE_BYTES;
+        self.node.pool.size().1.min(square) as u64
     }
 
     async fn propose(&self, _height: Height, _round: u32, _deadline: Instant) -> Result<Payload, AppError> {

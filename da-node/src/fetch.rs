@@ -32,6 +32,7 @@ use tokio::{
 
 use crate::{
     fraud::Judged,
+    hedge::{SLOW, first_answer},
     node::{Node, NodeError},
     rebuild::{RebuildError, Rebuilt, rebuild},
     storage::StoreError,
@@ -231,25 +232,28 @@ impl Fetcher {
     }
 
     async fn fetch(&self, id: TxId, announcer: Option<PeerId>) -> Option<Candidate> {
-        let announced = announcer.is_some();
-        for peer in self.peers(Kind::Transaction, announcer) {
-            let Ok(bytes) = self.network.request(peer, Request::Transaction { ids: vec![id.0] }).await else {
-                continue;
-            };
-            let verified = unframe(&bytes)
-                .and_then(|bytes| Transaction::decode(bytes).ok())
-                .filter(|transaction| transaction.id(&self.node.domain) == id)
-                .and_then(|transaction| {
-                    transaction.verify(&self.node.domain, &self.node.genesis.parameters).ok()
-                });
-            match verified {
-                // What nobody asked for has to be payable before its bodies, up to 8 MiB, are held.
-                Some(verified) if announced && !self.payable(&verified) => return None,
-                Some(verified) => return self.with_bodies(Arc::new(verified), peer).await,
-                None => self.network.report(peer, Offence::WrongProof).await,
-            }
+        let peers = self.peers(Kind::Transaction, announcer);
+        let (transaction, peer) = first_answer(SLOW, peers, |peer| self.transaction(id, peer)).await?;
+        // What nobody asked for has to be payable before its bodies, up to 8 MiB, are held.
+        if announcer.is_some() && !self.payable(&transaction) {
+            return None;
         }
-        None
+        self.with_bodies(Arc::new(transaction), peer).await
+    }
+
+    /// The transaction as `peer` has it.
+    async fn transaction(&self, id: TxId, peer: PeerId) -> Option<(VerifiedTransaction, PeerId)> {
+        let bytes = self.network.request(peer, Request::Transaction { ids: vec![id.0] }).await.ok()?;
+        let transaction = unframe(&bytes)
+            .and_then(|bytes| Transaction::decode(bytes).ok())
+            .filter(|transaction| transaction.id(&self.node.domain) == id)
+            .and_then(|transaction| {
+                transaction.verify(&self.node.domain, &self.node.genesis.parameters).ok()
+            });
+        if transaction.is_none() {
+            self.network.report(peer, Offence::WrongProof).await;
+        }
+        Some((transaction?, peer))
     }
 
     async fn with_bodies(&self, transaction: Arc<VerifiedTransaction>, first: PeerId) -> Option<Candidate> {

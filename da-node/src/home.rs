@@ -46,8 +46,9 @@ pub struct NodeConfig {
     /// Validators (or their sentries) to keep consensus connections to. With none that answers, the node does not
     /// follow the chain.
     pub engine_peers: Vec<Multiaddr>,
-    /// How long a proposal may take, in milliseconds. Too low for the largest block on this hardware: rounds fail
-    /// and the chain slows down. A dead proposer costs this much.
+    /// How long the proposal of an empty block may take, in milliseconds; each MiB that waits in the pool adds 200 ms,
+    /// up to a full block. Too low for this hardware and its links: rounds fail and the chain slows down. A dead proposer
+    /// costs this much.
     pub propose_timeout_ms: u64,
     /// Keep all squares and every version of the state, for ever.
     pub archive: bool,
@@ -79,7 +80,7 @@ impl Default for NodeConfig {
             data_peers: Vec::new(),
             engine_listen: address("/ip4/0.0.0.0/tcp/26656"),
             engine_peers: Vec::new(),
-            propose_timeout_ms: 3_000,
+            propose_timeout_ms: 2_000,
             archive: false,
             retention_seconds: None,
             signer_listen: None,

@@ -19,6 +19,7 @@ mod evidence;
 mod fetch;
 mod fraud;
 mod heavy;
+mod hedge;
 pub mod home;
 pub mod hosts;
 mod http;

@@ -71,7 +71,8 @@ pub struct Limits {
     /// First pause before a bootstrap peer is dialled again; doubles up to `redial_max`. Default
     /// 500 ms. Too low: a restarting peer is flooded.
     pub redial_min: Duration,
-    /// Longest pause before a bootstrap peer is dialled again. Default 60 s.
+    /// Longest pause before a bootstrap peer is dialled again. Default 10 s. Too high: a peer that
+    /// is back is found late, and where validators cannot fetch from each other the chain waits.
     pub redial_max: Duration,
 }
 
@@ -91,7 +92,7 @@ impl Default for Limits {
             command_queue: 256,
             ban: Duration::from_secs(600),
             redial_min: Duration::from_millis(500),
-            redial_max: Duration::from_secs(60),
+            redial_max: Duration::from_secs(10),
         }
     }
 }

@@ -37,6 +37,7 @@ mod metrics;
 mod peers;
 mod redial;
 mod request;
+mod silence;
 mod transport;
 mod wire;
 mod worker;

@@ -38,6 +38,7 @@ use crate::{
     peers::{Budget, Offence, Peer, PeerInfo},
     redial::Redial,
     request::{Kind, Provider},
+    silence::Connections,
     transport,
 };
 
@@ -68,6 +69,7 @@ pub(crate) struct Worker {
     protocols: Vec<(Kind, String)>,
     topics: HashMap<TopicHash, Topic>,
     peers: HashMap<PeerId, Peer>,
+    connections: Connections,
     bans: HashMap<PeerId, Instant>,
     redial: Redial,
     dials: HashMap<ConnectionId, (Multiaddr, Reply<PeerId, DialError>)>,
@@ -91,6 +93,7 @@ impl Worker {
             redial,
             args,
             peers: HashMap::new(),
+            connections: Connections::default(),
             bans: HashMap::new(),
             dials: HashMap::new(),
             requests: HashMap::new(),
@@ -259,7 +262,8 @@ impl Worker {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.connections.closed(connection_id);
                 self.on_disconnected(peer_id, num_established);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
@@ -314,6 +318,11 @@ impl Worker {
             serving: 0,
             budget: Budget::new(limits, now),
         });
+        if self.connections.established(connection, id, now) {
+            tracing::debug!(peer = %id, "the peer lost a connection that is open here: starting afresh");
+            // An error says that none is open.
+            let _ = self.args.swarm.disconnect_peer_id(id);
+        }
         self.redial.established(id, connection, now);
         if let Some((_, reply)) = self.dials.remove(&connection) {
             let _ = reply.send(Ok(id));
@@ -353,15 +362,17 @@ impl Worker {
             BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
                 self.on_gossip(propagation_source, message_id, message);
             }
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, connection_id, info }) => {
+                self.connections.heard(connection_id, Instant::now());
                 self.on_identified(peer_id, &info);
             }
-            BehaviourEvent::Ping(ping) => {
-                if let Err(error) = ping.result {
+            BehaviourEvent::Ping(ping) => match ping.result {
+                Ok(_) => self.connections.heard(ping.connection, Instant::now()),
+                Err(error) => {
                     tracing::debug!(peer = %ping.peer, %error, "ping failed");
                     self.args.swarm.close_connection(ping.connection);
                 }
-            }
+            },
             BehaviourEvent::Sample(event) => self.on_exchange(Kind::Sample, event),
             BehaviourEvent::Line(event) => self.on_exchange(Kind::Line, event),
             BehaviourEvent::Range(event) => self.on_exchange(Kind::Range, event),

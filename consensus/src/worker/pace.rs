@@ -86,7 +86,7 @@ impl Worker {
         let (Some(finished), Some((height, validators))) = (self.finished.take(), &self.next) else {
             return;
         };
-        let timeouts = linear(&self.args.timeouts);
+        let timeouts = linear(&self.args.timeouts, self.args.app.expected_bytes());
         let params = HeightParams::new(validators.clone(), timeouts, Some(self.args.timeouts.finalize));
         match finished.port {
             StartPort::First(port) => drop(port.send((*height, params))),
@@ -128,9 +128,10 @@ impl Worker {
     }
 }
 
-fn linear(timeouts: &Timeouts) -> LinearTimeouts {
+/// The timeouts of a height whose block may hold so many bytes.
+fn linear(timeouts: &Timeouts, bytes: u64) -> LinearTimeouts {
     LinearTimeouts {
-        propose: timeouts.propose,
+        propose: timeouts.proposal_of(bytes),
         propose_delta: timeouts.delta,
         prevote: timeouts.prevote,
         prevote_delta: timeouts.delta,

@@ -71,6 +71,7 @@ impl Node {
 pub(crate) fn timeouts() -> Timeouts {
     Timeouts {
         propose: Duration::from_millis(600),
+        propose_per_mib: Duration::ZERO,
         prevote: Duration::from_millis(300),
         precommit: Duration::from_millis(300),
         delta: Duration::from_millis(200),

@@ -62,28 +62,37 @@ impl Worker {
 
     pub(super) fn on_exchange(&mut self, kind: Kind, event: ExchangeEvent) {
         match event {
-            Event::Message { peer, message, .. } => match message {
-                Message::Request { request_id, request, channel } => {
-                    self.on_request(peer, kind, request_id, request, channel);
-                }
-                Message::Response { request_id, response } => {
-                    let result = self.read_answer(peer, response);
-                    let metrics = &self.args.metrics;
-                    let counter = match &result {
-                        Ok(_) => &metrics.requests_answered,
-                        Err(RequestError::Refused(_)) => &metrics.requests_refused,
-                        Err(_) => &metrics.requests_failed,
-                    };
-                    count(counter, kind);
-                    if let Some(reply) = self.requests.remove(&(kind, request_id)) {
-                        let _ = reply.send(result);
+            Event::Message { peer, connection_id, message } => {
+                self.connections.heard(connection_id, Instant::now());
+                match message {
+                    Message::Request { request_id, request, channel } => {
+                        self.on_request(peer, kind, request_id, request, channel);
+                    }
+                    Message::Response { request_id, response } => {
+                        let result = self.read_answer(peer, response);
+                        let metrics = &self.args.metrics;
+                        let counter = match &result {
+                            Ok(_) => &metrics.requests_answered,
+                            Err(RequestError::Refused(_)) => &metrics.requests_refused,
+                            Err(_) => &metrics.requests_failed,
+                        };
+                        count(counter, kind);
+                        if let Some(reply) = self.requests.remove(&(kind, request_id)) {
+                            let _ = reply.send(result);
+                        }
                     }
                 }
-            },
-            Event::OutboundFailure { request_id, error, .. } => {
+            }
+            Event::OutboundFailure { peer, connection_id, request_id, error } => {
                 count(&self.args.metrics.requests_failed, kind);
+                let deadline = self.args.config.limits.deadline(kind);
+                if matches!(error, OutboundFailure::Timeout)
+                    && self.connections.is_silent(connection_id, deadline, Instant::now())
+                {
+                    tracing::debug!(%peer, kind = kind.name(), "nothing comes from the peer any more");
+                    self.args.swarm.close_connection(connection_id);
+                }
                 if let Some(reply) = self.requests.remove(&(kind, request_id)) {
-                    let deadline = self.args.config.limits.deadline(kind);
                     let _ = reply.send(Err(match error {
                         OutboundFailure::Timeout => RequestError::Timeout { deadline },
                         error => request_error(kind, error),

@@ -284,6 +284,13 @@ impl Field {
         })
     }
 
+    /// Submits a blob to one validator.
+    pub(super) async fn submit(&self, number: usize, seed: u64) {
+        let key = self.home(number).account(KeyRole::Operator).unwrap();
+        let blobs = vec![blob(2, bytes(seed << 32, 20_000), &[])];
+        self.client(&[number]).await.submit(&key, blobs, SubmitOptions::default()).await.unwrap();
+    }
+
     async fn height(&self) -> u64 {
         let mut best = 0;
         for number in (1..=VALIDATORS).filter(|number| self.nodes[number - 1].is_some()) {

@@ -260,6 +260,41 @@ fn partition_of_two_and_two() {
 
 #[test]
 #[ignore = "minutes: make faults"]
+fn one_fault_after_another() {
+    alone("faults::one_fault_after_another", async || {
+        let mut field = Field::start(None).await;
+        for number in [2, 3] {
+            field.kill(number);
+        }
+        sleep(WATCHED).await;
+        for number in [2, 3] {
+            field.run(number);
+        }
+        field.goes_on(RESUMES_WITHIN).await;
+        field.lab.partition(&[2, 3]);
+        // Each half hears of something that the other does not.
+        field.submit(3, 1).await;
+        let halted = field.halted(2 * WATCHED).await;
+        field.lab.set_all(Link::PERFECT);
+        let healed = field.goes_on(RESUMES_WITHIN).await;
+        field.lab.partition(&[4]);
+        let seen = field.progress(8).await;
+        field.lab.set_all(Link::PERFECT);
+        field.agree().await;
+        record(
+            "two validators of four die and come back, then are cut off for half a minute, then another one is",
+            "halts twice, resumes each time, and goes on without the last one",
+            &format!(
+                "{halted} more blocks while two were cut off, next block {healed:.1?} after healing, then 8 blocks in \
+                 {:.0?}, no fork",
+                seen.took
+            ),
+        );
+    });
+}
+
+#[test]
+#[ignore = "minutes: make faults"]
 fn far_and_lossy_links() {
     alone("faults::far_and_lossy_links", async || {
         let field = Field::start(None).await;
