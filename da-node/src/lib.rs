@@ -7,6 +7,7 @@
 //! Everything that decides is in `chain`; this crate keeps it, moves it, and starts and stops the parts.
 
 mod agree;
+mod ahead;
 mod alarms;
 mod api;
 mod attest;

@@ -67,6 +67,8 @@ pub(crate) struct Metrics {
     pub(crate) pool_bytes: Gauge,
     /// Proposals found valid.
     pub(crate) proposals_valid: Counter,
+    /// Valid proposals whose square had been built before they came.
+    pub(crate) proposals_prepared: Counter,
     /// Proposals that broke a rule.
     pub(crate) proposals_invalid: Counter,
     /// Proposals judged too late for lack of something.
@@ -113,6 +115,11 @@ impl Metrics {
         node.register("pool_transactions", "Transactions in the pool", metrics.pool_transactions.clone());
         node.register("pool_bytes", "Bytes in the pool", metrics.pool_bytes.clone());
         node.register("proposals_valid", "Proposals found valid", metrics.proposals_valid.clone());
+        node.register(
+            "proposals_prepared",
+            "Valid proposals whose square had been built before they came",
+            metrics.proposals_prepared.clone(),
+        );
         node.register("proposals_invalid", "Proposals that broke a rule", metrics.proposals_invalid.clone());
         node.register(
             "proposals_incomplete",

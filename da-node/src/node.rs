@@ -20,6 +20,7 @@ use tendermint::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
+    ahead::Ahead,
     fraud::Frauds,
     market::Market,
     metrics::{Metrics, Stage},
@@ -59,6 +60,8 @@ pub(crate) struct Node {
     head: watch::Sender<Arc<Parent>>,
     /// Builds squares in the memory of those that nobody uses any more.
     builder: Mutex<SquareBuilder>,
+    /// The next square, built before its proposal comes.
+    ahead: Mutex<Ahead<CommittedSquare>>,
     valid: Mutex<HashMap<Hash, Arc<ValidBlock>>>,
     missing: Mutex<BTreeSet<Height>>,
     missing_changed: Notify,
@@ -140,6 +143,7 @@ impl Node {
             newest_rules,
             head: watch::Sender::new(Arc::new(parent)),
             builder: Mutex::new(SquareBuilder::new(COMMIT_THREADS)),
+            ahead: Mutex::default(),
             valid: Mutex::default(),
             missing: Mutex::new(missing),
             missing_changed: Notify::new(),
@@ -267,6 +271,10 @@ impl Node {
         self.valid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ahead(&self) -> MutexGuard<'_, Ahead<CommittedSquare>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn builder(&self) -> MutexGuard<'_, SquareBuilder> {
         self.builder.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -322,12 +330,17 @@ impl Node {
         Ok(draft)
     }
 
-    /// Has the next block's square ready, should its proposer choose what this node would. Takes as long as extending a
-    /// square: not for an async thread.
+    /// Has the next block's square ready, should its proposer choose what this node would, unless that came to nothing
+    /// lately. Takes as long as extending a square: not for an async thread.
     pub(crate) fn prepare(&self, proposer: account::Id) -> Result<(), NodeError> {
+        if !self.ahead().pays() {
+            return Ok(());
+        }
         let parent = self.head();
         let chosen = self.choose(&parent, proposer)?;
-        self.arrange(&parent, &chosen, proposer).map(drop)
+        let draft = self.arrange(&parent, &chosen, proposer)?;
+        self.ahead().built(draft.square().clone());
+        Ok(())
     }
 
     /// Arranges the next block from the pool and writes its square. As slow as [`Self::prepare`], unless that went
@@ -374,6 +387,9 @@ impl Node {
             self.metrics.timed(Stage::Validate, check).map_err(|error| NodeError::Rule { height, error })?;
         self.pool.include(height, proposal.ids.iter().copied());
         let square = valid.square.clone();
+        if square.as_ref().is_some_and(|square| self.ahead().proposed(square)) {
+            self.metrics.proposals_prepared.inc();
+        }
         self.keep(valid, square.as_deref())
     }
 
