@@ -1,5 +1,6 @@
 //! Starting and stopping the engine's actors.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use arc_malachitebft_engine::util::output_port::{OutputPort, OutputPortSubscribe
 use arc_malachitebft_metrics::{Metrics, SharedRegistry};
 use ractor::{Actor, ActorCell};
 use tendermint::block;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info};
 
 use crate::actors::{Ear, Host};
@@ -208,7 +209,7 @@ pub async fn start(config: Config, app: Arc<dyn Application>) -> Result<Handle, 
     let (events, inbox) = mpsc::channel(EVENT_QUEUE);
     let awaited = Arc::new(AtomicU64::new(0));
     let (node, node_task) = spawn_node_actor(metrics.clone()).await.map_err(Error::start)?;
-    let mut actors = Actors { node: node.get_cell(), children: Vec::new() };
+    let mut actors = Actors { node: node.get_cell(), children: Vec::new(), log: None };
     let started = async {
         let network = spawn_network_actor(&consensus_config, &sync_config, identity, &registry, WeftCodec)
             .await
@@ -219,6 +220,7 @@ pub async fn start(config: Config, app: Arc<dyn Application>) -> Result<Handle, 
             .await
             .map_err(Error::start)?;
         actors.adopt(wal.get_cell());
+        actors.log = Some(File::open(log).map_err(Error::start)?);
         let (host, _) = Actor::spawn(None, Host(events.clone()), ()).await.map_err(Error::start)?;
         actors.adopt(host.get_cell());
         let ear = Ear { worker: events.clone(), awaited: Arc::clone(&awaited) };
@@ -311,6 +313,8 @@ async fn tell_late(signer: ConsensusSigner, events: mpsc::Sender<Event>) {
 struct Actors {
     node: ActorCell,
     children: Vec<ActorCell>,
+    /// The file that the log's own thread has locked.
+    log: Option<File>,
 }
 
 impl Actors {
@@ -329,6 +333,20 @@ impl Actors {
                 child.kill();
             }
         }
+        if let Some(log) = self.log {
+            unlocked(log).await;
+        }
         self.node.stop(None);
     }
+}
+
+/// Waits for the log's thread, which the log's actor tells to end without waiting for it.
+async fn unlocked(log: File) {
+    let (sender, unlocked) = oneshot::channel();
+    std::thread::spawn(move || {
+        let locked = log.lock();
+        drop(log);
+        let _ = sender.send(locked);
+    });
+    let _ = tokio::time::timeout(STOP_TIMEOUT, unlocked).await;
 }

@@ -100,3 +100,15 @@ async fn a_single_validator_is_a_chain() {
     network.reach(5).await;
     network.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_stopped_starts_again_at_once() {
+    let mut network = Network::start(1, 0, FAST).await;
+    let node = &mut network.nodes[0];
+    for height in 1..=20 {
+        node.reach(height).await;
+        node.handle.stop().await.unwrap();
+        node.restart(&[]).await;
+    }
+    network.stop().await;
+}
