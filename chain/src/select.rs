@@ -12,12 +12,13 @@ use crate::{
     transaction::{KZG_CHUNKS_PER_BLOCK, NEW_VALIDATORS_PER_BLOCK, TxId, VerifiedTransaction},
 };
 
-/// The transactions of the next block, and those that no later block can hold either.
+/// The transactions of the next block, and those that no block after the same parent can hold.
 #[derive(Clone, Debug, Default)]
 pub struct Selected {
     /// Chosen, in the block's order.
     pub chosen: Vec<Candidate>,
-    /// Refused for good or until the account changes, with the reason.
+    /// Refused by the state before the block, whatever else the block holds, with the reason. What stands back behind
+    /// something chosen is neither here nor there: another block may be decided.
     pub refused: Vec<(TxId, LedgerError)>,
 }
 
@@ -41,6 +42,7 @@ pub fn select<S: StateStore>(
     candidates: &[Candidate],
 ) -> Result<Selected, StateError> {
     let parameters = &genesis.parameters;
+    let before = Ledger::new(state, genesis)?;
     let mut ledger = Ledger::new(state, genesis)?;
     let operator = ledger.operator(proposer).unwrap_or_default();
     let base_fee = ledger.base_fee();
@@ -73,7 +75,11 @@ pub fn select<S: StateStore>(
                 selected.chosen.push(candidate.clone());
             }
             Err(LedgerError::State(error)) => return Err(error),
-            Err(error) => selected.refused.push((transaction.id(), error)),
+            Err(_) => match before.check(transaction) {
+                Ok(_) => {}
+                Err(LedgerError::State(error)) => return Err(error),
+                Err(error) => selected.refused.push((transaction.id(), error)),
+            },
         }
     }
     Ok(selected)

@@ -156,6 +156,22 @@ fn tips_order_a_block_then_expiry_then_the_id_whatever_came_first() {
 }
 
 #[test]
+fn what_stands_back_behind_a_chosen_transaction_is_not_refused() {
+    let chain = Chain::new(Parameters::default());
+    let transfer = |from: u8, salt, amount| {
+        let action = chain::Action::Transfer { to: key(9).address(), amount };
+        chain.candidate(chain.sign(&key(from), chain.payload(&key(from), salt, action)), vec![])
+    };
+    let funds = chain.state().balance(&key(1).address()).unwrap();
+    let most = funds / 3 * 2;
+    let candidates = [transfer(1, 1, most), transfer(1, 2, most), transfer(1, 3, 2 * funds)];
+    let selected = chain::select(&chain.genesis, chain.state(), &chain.proposer(), &candidates).unwrap();
+    assert_eq!(selected.chosen.len(), 1, "either leaves too little for the other");
+    let refused: Vec<_> = selected.refused.iter().map(|(id, _)| *id).collect();
+    assert_eq!(refused, [candidates[2].transaction().id()]);
+}
+
+#[test]
 fn who_chose_the_same_holds_the_square_before_the_proposal_comes() {
     let (chain, candidates) = chain_with_blobs();
     let valid = chain.propose(&candidates);
