@@ -220,9 +220,14 @@ impl Application for Agree {
         metrics.took(Stage::Gather, started);
         let found = match found {
             Ok(Ok(found)) if !is_early(&proposal.header, clock::now()) => found,
-            missing => {
+            lacking => {
                 metrics.proposals_incomplete.inc();
-                tracing::info!(%height, missing = ?missing.err().is_none(), "proposal lacks bodies or is early");
+                let why = match lacking {
+                    Err(_) => "not all of its transactions came in time".into(),
+                    Ok(Err(missing)) => format!("nobody asked has {} of its transactions", missing.len()),
+                    Ok(Ok(_)) => "its time is ahead of this node's clock".into(),
+                };
+                tracing::info!(%height, %proposer, why, "proposal cannot be judged yet");
                 self.look_further(height, proposal);
                 return Verdict::NotYet;
             }
