@@ -29,8 +29,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
 /// How often peers introduce themselves again. What they say does not change while they run.
 const IDENTIFY_INTERVAL: Duration = Duration::from_secs(3_600);
-/// Connections to one peer: both sides may dial at the same moment.
-const CONNECTIONS_PER_PEER: u32 = 2;
+/// Connections to one peer: both sides may dial at the same moment, and one more says that those are lost.
+const CONNECTIONS_PER_PEER: u32 = 3;
 /// Connections in their handshake.
 const PENDING_CONNECTIONS: u32 = 64;
 /// Streams of one kind on a connection, both directions.
