@@ -1,12 +1,11 @@
 //! A network of real processes on this machine: validators, a full node without a vote, light clients.
 //!
-//! Nodes start one after the other on ports that the system chooses, each told the addresses of those before it;
-//! the ports are then written to its `node.toml`, so that a node started again is found where it was. A child
-//! whose standard input closes stops, so nothing outlives the process that started it, however that ends.
+//! Nodes start one after the other on ports that the system chooses, each told the addresses of those before it; the
+//! ports stay its own, so that a node started again is found where it was. A child whose standard input closes stops,
+//! so nothing outlives the process that started it, however that ends.
 
 use std::{
     fs::{self, File},
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -25,6 +24,7 @@ use tokio::{
 
 use crate::clock;
 use crate::home::{Home, KeyRole, NodeConfig, Running};
+use crate::ports::Ports;
 
 /// How long a child may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -145,6 +145,8 @@ pub struct DevNode {
     pub running: Running,
     /// The process.
     pub process: Process,
+    /// Held while the process is down, too.
+    _ports: Ports,
 }
 
 impl DevNode {
@@ -214,8 +216,9 @@ impl Devnet {
         };
         for (at, (home, name)) in homes.into_iter().enumerate() {
             home.write_key(KeyRole::Faucet, &faucet.to_bytes())?;
-            home.write(&devnet.config(&name, at < validators), &genesis)?;
-            let node = devnet.run(home, &name, &devnet.programs.join("da-node")).await?;
+            let ports = Ports::reserve()?;
+            home.write(&devnet.config(&ports, &name, at < validators)?, &genesis)?;
+            let node = devnet.start_node(home, &name, ports).await?;
             devnet.nodes.push(node);
         }
         devnet.wait_for_height(1).await?;
@@ -224,13 +227,13 @@ impl Devnet {
     }
 
     /// Settings of a node that knows all others so far.
-    fn config(&self, name: &str, validator: bool) -> NodeConfig {
-        NodeConfig {
+    fn config(&self, ports: &Ports, name: &str, validator: bool) -> Result<NodeConfig> {
+        Ok(NodeConfig {
             validator,
             engine_peers: self.nodes.iter().map(|node| node.running.engine.clone()).collect(),
             data_peers: self.nodes.iter().filter_map(DevNode::data_address).collect(),
-            ..NodeConfig::loopback(name)
-        }
+            ..ports.config(name)?
+        })
     }
 
     /// Starts another node without a vote, once `prepare` has done what it wants with its folder; gives its number.
@@ -241,9 +244,10 @@ impl Devnet {
     ) -> Result<usize> {
         let home = Home::new(self.dir.join(name));
         make_validator(&home, name)?;
-        home.write(&self.config(name, false), &self.nodes[0].home.genesis()?)?;
+        let ports = Ports::reserve()?;
+        home.write(&self.config(&ports, name, false)?, &self.nodes[0].home.genesis()?)?;
         prepare(&home).await?;
-        let node = self.run(home, name, &self.programs.join("da-node")).await?;
+        let node = self.start_node(home, name, ports).await?;
         self.nodes.push(node);
         Ok(self.nodes.len() - 1)
     }
@@ -253,7 +257,16 @@ impl Devnet {
         self.dir.join(format!("{name}.log"))
     }
 
-    async fn run(&self, home: Home, name: &str, program: &Path) -> Result<DevNode> {
+    async fn start_node(&self, home: Home, name: &str, ports: Ports) -> Result<DevNode> {
+        let (running, process) = self.run(&home, name, &self.programs.join("da-node")).await?;
+        let mut config = home.config()?;
+        // With the UDP port that the system chose.
+        config.data_listen = running.data.iter().map(without_peer).collect();
+        home.write(&config, &home.genesis()?)?;
+        Ok(DevNode { home, running, process, _ports: ports })
+    }
+
+    async fn run(&self, home: &Home, name: &str, program: &Path) -> Result<(Running, Process)> {
         let running = home.path("running.json");
         // Of an earlier run; the new process writes it when it is ready.
         let _ = fs::remove_file(&running);
@@ -266,12 +279,7 @@ impl Devnet {
             Ok(if running.exists() { Some(home.running()?) } else { None })
         })
         .await?;
-        let mut config = home.config()?;
-        config.api_listen = running.api.trim_start_matches("http://").parse::<SocketAddr>()?;
-        config.data_listen = running.data.iter().map(without_peer).collect();
-        config.engine_listen = without_peer(&running.engine);
-        home.write(&config, &home.genesis()?)?;
-        Ok(DevNode { home, running, process })
+        Ok((running, process))
     }
 
     /// Starts a node again that was killed or stopped.
@@ -281,8 +289,10 @@ impl Devnet {
 
     /// The same with another build of `da-node`.
     pub async fn restart_as(&mut self, at: usize, program: &Path) -> Result<()> {
-        let (home, name) = (self.nodes[at].home.clone(), self.nodes[at].process.name.clone());
-        self.nodes[at] = self.run(home, &name, program).await?;
+        let node = &self.nodes[at];
+        let (running, process) = self.run(&node.home, &node.process.name, program).await?;
+        let node = &mut self.nodes[at];
+        (node.running, node.process) = (running, process);
         Ok(())
     }
 

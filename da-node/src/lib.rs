@@ -29,6 +29,7 @@ mod market;
 mod metrics;
 mod node;
 mod pool;
+mod ports;
 mod rebuild;
 pub mod retention;
 pub mod run;

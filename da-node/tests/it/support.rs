@@ -23,6 +23,9 @@ pub(crate) static ALONE: Mutex<()> = Mutex::const_new(());
 /// How long the light clients may take to sample a final block.
 const SAMPLED_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a node may take to have a block that another has.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(30);
+
 /// Programs that a network runs.
 const PROGRAMS: [&str; 2] = ["da-node", "light-client"];
 
@@ -77,8 +80,12 @@ pub(crate) fn blob(id: u8, bytes: Vec<u8>, foreign: &[ForeignKind]) -> NewBlob {
     NewBlob { namespace: namespace(id), bytes, foreign: foreign.to_vec() }
 }
 
-/// The light block at `height` as a node serves it.
+/// The light block at `height` as a node serves it, once it has it: the node that told of it may be ahead.
 pub(crate) async fn light_block(api: &str, height: u64) -> LightBlock {
+    eventually(FOLLOWS_WITHIN, &format!("block {height}"), async || {
+        (height_of(api).await.ok()? >= height).then_some(())
+    })
+    .await;
     let answer = reqwest::get(format!("{api}/v1/header/{height}")).await.unwrap();
     answer.error_for_status().unwrap().json().await.unwrap()
 }
