@@ -615,3 +615,6 @@ fn tell_of_upgrade(parent: &Parent) {
         tracing::info!("rules {upgrade} are agreed on; this build knows them");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ fn signers() -> impl Iterator<Item = SigningKey> {
 pub(crate) struct TestChain {
     pub(crate) genesis: Genesis,
     parent: Parent,
-    proposer: account::Id,
+    pub(crate) proposer: account::Id,
 }
 
 impl TestChain {
