@@ -18,7 +18,11 @@ use consensus::{Application, Guard, SignerAddress, Timeouts, ValidatorKey};
 use network::{Keypair, Kind, Multiaddr, Network, Topic};
 use prometheus_client::registry::Registry;
 use tendermint::{account, chain::Id as ChainId};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 
 use crate::{
     agree::{Agree, Halted},
@@ -62,6 +66,8 @@ struct Following {
     engine: consensus::Handle,
     stop_http: watch::Sender<bool>,
     http: Server,
+    /// Ends once `network.toml` is written.
+    network_file: Option<JoinHandle<Result<()>>>,
 }
 
 /// How this run differs from the folder's settings.
@@ -294,22 +300,24 @@ pub async fn start_as(
         std::future::pending().await
     });
     let (writing, folder, reachable) = (node.clone(), home.clone(), running.clone());
-    tokio::spawn(async move {
-        if let Err(error) = write_network(&writing, &folder, &reachable).await {
-            tracing::warn!(%error, "network.toml not written");
-        }
+    let network_file = tokio::spawn(async move {
+        let written = write_network(&writing, &folder, &reachable).await;
+        written.inspect_err(|error| tracing::warn!(%error, "network.toml not written"))
     });
 
     home.write_text("running.json", &serde_json::to_string_pretty(&running)?)?;
     tracing::info!(api = running.api, data = ?running.data, engine = %running.engine, "node runs");
-    let following = Some(Following { engine, stop_http, http });
+    let following = Some(Following { engine, stop_http, http, network_file: Some(network_file) });
     Ok(RunningNode { running, node, network, following, tasks, home: home.clone(), _lock: lock })
 }
 
 impl RunningNode {
-    /// The node's parts, for a caller in the same process.
-    pub(crate) fn node(&self) -> &Arc<Node> {
-        &self.node
+    /// Waits until the chain has a block and `network.toml` is written, from which others find it.
+    pub(crate) async fn introduced(&mut self) -> Result<()> {
+        match self.following.as_mut().and_then(|following| following.network_file.take()) {
+            Some(written) => written.await?,
+            None => Ok(()),
+        }
     }
 
     /// Runs until a part ends or `stop` resolves, then stops the rest. When a block is proven wrong, all that

@@ -42,8 +42,8 @@ pub(super) async fn run(args: Args) -> Result<()> {
     let mut genesis = dev_genesis("weft-dev", vec![member])?;
     genesis.parameters.upgrade_notice_heights = DEV_NOTICE;
     home.write(&config, &genesis)?;
-    let node = run::start(&home, run::Options::default()).await?;
-    node.node().heads().wait_for(|head| head.last.is_some()).await?;
+    let mut node = run::start(&home, run::Options::default()).await?;
+    node.introduced().await?;
 
     let api = &node.running.api;
     println!("Weft development chain, ready after {:.1} s", started.elapsed().as_secs_f64());
