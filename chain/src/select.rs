@@ -18,7 +18,7 @@ pub struct Selected {
     /// Chosen, in the block's order.
     pub chosen: Vec<Candidate>,
     /// Refused by the state before the block, whatever else the block holds, with the reason. What stands back behind
-    /// something chosen is neither here nor there: another block may be decided.
+    /// something chosen, or waits for room or a lower price, is neither here nor there.
     pub refused: Vec<(TxId, LedgerError)>,
 }
 
@@ -75,6 +75,8 @@ pub fn select<S: StateStore>(
                 selected.chosen.push(candidate.clone());
             }
             Err(LedgerError::State(error)) => return Err(error),
+            // Most of a full pool: not worth a second look.
+            Err(error) if error.may_pass() => {}
             Err(_) => match before.check(transaction) {
                 Ok(_) => {}
                 Err(LedgerError::State(error)) => return Err(error),

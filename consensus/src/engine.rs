@@ -350,3 +350,26 @@ async fn unlocked(log: File) {
     });
     let _ = tokio::time::timeout(STOP_TIMEOUT, unlocked).await;
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_log_is_waited_for_until_its_thread_lets_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("consensus.wal");
+        let thread = File::create(&path).unwrap();
+        thread.lock().unwrap();
+        let mut stopping = pin!(unlocked(File::open(&path).unwrap()));
+        assert_eq!(stopping.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
+        drop(thread);
+        stopping.await;
+        File::open(&path).unwrap().try_lock().unwrap();
+    }
+}
